@@ -1,0 +1,59 @@
+"""All checks over one journal: the judgement that a report draws and an exit code comes from."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from chaoskit.checks import faults, liveness, verdicts
+from chaoskit.model.events import AnyEvent, RunStarted
+from chaoskit.model.exit_codes import ExitCode, worst
+from chaoskit.model.verdict import FaultRecord, Finding, Verdict
+
+
+class Judgement(NamedTuple):
+    """What the checks say of one journal."""
+
+    verdicts: tuple[Verdict, ...]
+    faults: tuple[FaultRecord, ...]
+    findings: tuple[Finding, ...]
+    code: ExitCode
+
+
+Check = Callable[[Sequence[AnyEvent], RunStarted], list[Finding]]
+
+# One line a check; each is guarded by itself, so that one that crashes hides nothing of the others.
+CHECKS: dict[str, Check] = {
+    "environment": lambda events, start: liveness.environment(events),
+    "run-ended": lambda events, start: liveness.ended(events),
+    "ran": lambda events, start: liveness.nothing_ran(events),
+    "faults-fired": lambda events, start: faults.unfired(events, start.plan),
+    "exits": lambda events, start: liveness.unexpected_exits(events, start.scenario),
+}
+
+
+def judge(events: Sequence[AnyEvent]) -> Judgement:
+    """The judgement of a journal. Raises ValueError when it does not begin with its RunStarted event."""
+    start = events[0] if events else None
+    if not isinstance(start, RunStarted):
+        raise ValueError("the journal does not begin with run-started")
+    findings: list[Finding] = []
+    for name, check in CHECKS.items():
+        findings += _guarded(name, check, events, start)
+    found: list[Verdict] = []
+    findings += _guarded(
+        "verdicts", lambda e, s: found.extend(verdicts.verdicts(e, s.scenario.verifier)) or [], events, start
+    )
+    code = worst([*(f.code for f in findings), *map(_code, found)])
+    if not found:
+        code = worst([code, ExitCode.INCONCLUSIVE])
+    return Judgement(tuple(found), tuple(faults.records(events, start.plan)), tuple(findings), code)
+
+
+def _code(verdict: Verdict) -> ExitCode:
+    return ExitCode.OK if verdict.outcome == "SUCCESS" else ExitCode.FAILURE
+
+
+def _guarded(name: str, check: Check, events: Sequence[AnyEvent], start: RunStarted) -> list[Finding]:
+    try:
+        return check(events, start)
+    except Exception as e:  # noqa: BLE001 (a check that crashes must not be green, whatever it raised)
+        return [Finding(name, ExitCode.INCONCLUSIVE, f"the check {name} crashed: {type(e).__name__}: {e}")]

@@ -1,0 +1,181 @@
+"""The scenario: which programs make up a pipeline, who is hurt, who judges, and with which parameters.
+
+A scenario is declared in a scenario.yaml. `parse` turns one into a `Scenario` and checks everything that can be
+checked without running it: unknown names, cycles, patterns that do not compile, paths that leave their folder.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from chaoskit.model import sources
+from chaoskit.model.errors import UsageError
+from chaoskit.model.sources import Source, Where
+
+Scalar = str | int | float | bool
+Restart = Literal["chaoskit", "engine", "none"]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One program: its command (local runtime), its data directory, its environment, what must be ready before."""
+
+    command: tuple[str, ...]
+    data: str | None = None
+    environment: dict[str, Scalar] = {}
+    after: tuple[str, ...] = ()
+
+
+class Verifier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who prints verdict lines, what they look like, and which ids (or how many) must come."""
+
+    program: str
+    expect: tuple[str, ...] | int
+    success: str = r"SUCCESS \[(?P<id>[^\]]+)\]"
+    failure: str = r"FAILURE \[(?P<id>[^\]]+)\]"
+
+
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole pipeline. `folder` is where its programs run (absolute); it is not part of the file."""
+
+    name: str
+    programs: dict[str, Program]
+    target: tuple[str, ...]
+    verifier: Verifier
+    summary: str = ""
+    parameters: dict[str, Scalar] = {}
+    explore: dict[str, Scalar] = {}
+    compose: str | None = None
+    broker: bool = True
+    restart: Restart = "chaoskit"
+    timeout_s: float = 60
+    folder: str = ""
+
+    def data_name(self, program: str) -> str:
+        """The data directory of `program`: the one it names, else one of its own."""
+        return self.programs[program].data or program
+
+    def with_parameters(self, changes: Mapping[str, Scalar]) -> "Scenario":
+        """The same scenario with other parameters. Raises UsageError for one that it does not have."""
+        unknown = sorted(set(changes) - set(self.parameters))
+        if unknown:
+            known = ", ".join(sorted(self.parameters)) or "none"
+            raise UsageError(f"--set {unknown[0]}: {self.name} has no such parameter (it has: {known})")
+        return msgspec.structs.replace(self, parameters={**self.parameters, **changes})
+
+    def environment_of(self, program: str) -> dict[str, str]:
+        """Parameters and the program's own environment as strings; the program's own win."""
+        merged = {**self.parameters, **self.programs[program].environment}
+        return {name: _as_text(value) for name, value in merged.items()}
+
+
+def _as_text(value: Scalar) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def load(path: Path) -> Scenario:
+    """The scenario in the file `path`. Raises UsageError that names file, line and field."""
+    return parse(sources.read(path), path.resolve().parent)
+
+
+def parse(source: Source, folder: Path) -> Scenario:
+    """The scenario in `source`, its programs run in `folder`."""
+    if not isinstance(source.data, dict):
+        raise source.error("a scenario is a mapping with name, programs, target and verifier")
+    data = dict(source.data)
+    if "folder" in data:
+        raise source.error("a scenario has no such field", ("folder",))
+    if isinstance(data.get("target"), str):
+        data["target"] = [data["target"]]
+    programs = data.get("programs")
+    if isinstance(programs, dict):
+        for name, program in programs.items():
+            source.convert(program, Program, ("programs", str(name)))
+    scenario = source.convert({**data, "folder": str(folder)}, Scenario)
+    _check(scenario, source)
+    return scenario
+
+
+def _check(scenario: Scenario, source: Source) -> None:
+    _check_names(scenario, source)
+    _check_references(scenario, source)
+    _check_order(scenario, source)
+    _check_patterns(scenario.verifier, source)
+    if scenario.timeout_s <= 0:
+        raise source.error("must be more than 0 seconds", ("timeout_s",))
+    expect = scenario.verifier.expect
+    if expect in ((), 0) or (isinstance(expect, int) and expect < 0):
+        raise source.error("name at least one id, or how many: no verdict is no success", ("verifier", "expect"))
+    for name in scenario.explore:
+        if name not in scenario.parameters:
+            raise source.error(f"{name} is not in `parameters`", ("explore", name))
+
+
+def _check_names(scenario: Scenario, source: Source) -> None:
+    def need(text: str, pattern: re.Pattern[str], where: Where) -> None:
+        if not pattern.fullmatch(text):
+            raise source.error(f"{text!r} is not a name ({pattern.pattern})", where)
+
+    need(scenario.name, _NAME, ("name",))
+    for name, program in scenario.programs.items():
+        need(name, _NAME, ("programs", name))
+        if program.data is not None:
+            need(program.data, _NAME, ("programs", name, "data"))
+        if not program.command:
+            raise source.error("a command has at least one word", ("programs", name, "command"))
+        for variable in program.environment:
+            need(variable, _PARAMETER, ("programs", name, "environment", variable))
+    for parameter in scenario.parameters:
+        need(parameter, _PARAMETER, ("parameters", parameter))
+
+
+def _check_references(scenario: Scenario, source: Source) -> None:
+    def known(name: str, where: Where) -> None:
+        if name not in scenario.programs:
+            have = ", ".join(scenario.programs)
+            raise source.error(f"there is no program {name!r} (programs: {have})", where)
+
+    if not scenario.target:
+        raise source.error("name at least one program", ("target",))
+    for target in scenario.target:
+        known(target, ("target",))
+    known(scenario.verifier.program, ("verifier", "program"))
+    for name, program in scenario.programs.items():
+        for earlier in program.after:
+            known(earlier, ("programs", name, "after"))
+
+
+def start_order(programs: Mapping[str, Program]) -> list[str]:
+    """Names in an order in which each program comes after those it names in `after`. Raises ValueError on a cycle."""
+    order: list[str] = []
+    waiting = dict(programs)
+    while waiting:
+        ready = [name for name, program in waiting.items() if all(a in order for a in program.after)]
+        if not ready:
+            raise ValueError(", ".join(waiting))
+        order += ready
+        for name in ready:
+            del waiting[name]
+    return order
+
+
+def _check_order(scenario: Scenario, source: Source) -> None:
+    try:
+        start_order(scenario.programs)
+    except ValueError as e:
+        raise source.error(f"these programs wait for each other: {e}", ("programs",)) from None
+
+
+def _check_patterns(verifier: Verifier, source: Source) -> None:
+    patterns: dict[str, Any] = {"success": verifier.success, "failure": verifier.failure}
+    for field, pattern in patterns.items():
+        try:
+            compiled = re.compile(pattern)
+        except re.error as e:
+            raise source.error(f"not a regular expression: {e}", ("verifier", field)) from None
+        if "id" not in compiled.groupindex:
+            raise source.error("needs a group (?P<id>...) that names what was judged", ("verifier", field))

@@ -1,0 +1,104 @@
+"""YAML that remembers its lines, so that an error in a file names the file, the line and the field.
+
+Loading is safe: no tag makes an object. A key that stands twice is an error, since the second would silently win.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from chaoskit.model.errors import UsageError
+
+T = TypeVar("T")
+Where = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, refusing duplicate keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands here twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A parsed YAML document and where each of its fields stands."""
+
+    name: str
+    data: Any
+    root: yaml.Node | None
+
+    def error(self, problem: str, where: Where = ()) -> UsageError:
+        """A one-line error: `plan.yaml, line 4, steps[0].at.nth: <problem>`."""
+        return UsageError(f"{self.name}, line {self.line(where)}{self._field(where)}: {problem}")
+
+    def line(self, where: Where) -> int:
+        """The line, from 1, of the deepest part of `where` that exists."""
+        node = self.root
+        line = node.start_mark.line + 1 if node else 1
+        for part in where:
+            key, node = _child(node, part)
+            if node is None:
+                break
+            line = (key or node).start_mark.line + 1
+        return line
+
+    @staticmethod
+    def _field(where: Where) -> str:
+        text = ""
+        for part in where:
+            text += f"[{part}]" if isinstance(part, int) else f".{part}"
+        return f", {text.lstrip('.')}" if text else ""
+
+    def convert(self, value: Any, kind: type[T], where: Where = ()) -> T:
+        """`value` as a `kind`, or a UsageError that names the field."""
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as e:
+            problem, _, path = str(e).partition(" - at `")
+            inner = tuple(p for p in path.rstrip("`").replace("key in ", "").lstrip("$").split(".") if p)
+            raise self.error(problem[:1].lower() + problem[1:], (*where, *inner)) from None
+
+
+def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if str(key.value) == str(part).split("[")[0]:
+                return key, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return None, node.value[part]
+    return None, None
+
+
+def parse(text: str, name: str) -> Source:
+    """Parse YAML `text`; `name` is what errors call it. Raises UsageError with the line."""
+    try:
+        root = yaml.compose(text, _Loader)
+        return Source(name, yaml.load(text, _Loader), root)
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        problem = " ".join(str(getattr(e, "problem", None) or e).split())
+        raise UsageError(f"{name}, line {mark.line + 1 if mark else 1}: {problem}") from None
+    except (ValueError, RecursionError) as e:
+        raise UsageError(f"{name}: not YAML that can be read: {e}") from None
+
+
+def read(path: Path) -> Source:
+    """Read and parse the YAML file `path`. Raises UsageError when it cannot be read or is no YAML."""
+    try:
+        return parse(path.read_text(encoding="utf-8"), str(path))
+    except OSError as e:
+        raise UsageError(f"{path}: {e.strerror}") from None
+    except UnicodeDecodeError as e:
+        raise UsageError(f"{path}: not UTF-8 text (byte {e.start}): is this the right file?") from None
