@@ -35,13 +35,9 @@ def judge(events: Sequence[AnyEvent]) -> Judgement:
     start = events[0] if events else None
     if not isinstance(start, RunStarted):
         raise ValueError("the journal does not begin with run-started")
-    findings: list[Finding] = []
+    found, findings = _verdicts(events, start)
     for name, check in CHECKS.items():
         findings += _guarded(name, check, events, start)
-    found: list[Verdict] = []
-    findings += _guarded(
-        "verdicts", lambda e, s: found.extend(verdicts.verdicts(e, s.scenario.verifier)) or [], events, start
-    )
     code = worst([*(f.code for f in findings), *map(_code, found)])
     if not found:
         code = worst([code, ExitCode.INCONCLUSIVE])
@@ -52,8 +48,19 @@ def _code(verdict: Verdict) -> ExitCode:
     return ExitCode.OK if verdict.outcome == "SUCCESS" else ExitCode.FAILURE
 
 
+def _verdicts(events: Sequence[AnyEvent], start: RunStarted) -> tuple[list[Verdict], list[Finding]]:
+    try:
+        return verdicts.verdicts(events, start.scenario.verifier), []
+    except Exception as e:  # noqa: BLE001 (as below)
+        return [], [_crashed("verdicts", e)]
+
+
 def _guarded(name: str, check: Check, events: Sequence[AnyEvent], start: RunStarted) -> list[Finding]:
     try:
         return check(events, start)
     except Exception as e:  # noqa: BLE001 (a check that crashes must not be green, whatever it raised)
-        return [Finding(name, ExitCode.INCONCLUSIVE, f"the check {name} crashed: {type(e).__name__}: {e}")]
+        return [_crashed(name, e)]
+
+
+def _crashed(name: str, error: Exception) -> Finding:
+    return Finding(name, ExitCode.INCONCLUSIVE, f"the check {name} crashed: {type(error).__name__}: {error}")

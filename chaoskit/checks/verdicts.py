@@ -1,4 +1,4 @@
-"""Verdict lines of the verifier -> one verdict an id: the worst outcome wins, an expected id without a line is MISSING."""
+"""From the verifier's lines to one verdict an id: the worst outcome wins, an expected id without a line is MISSING."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping

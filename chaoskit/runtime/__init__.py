@@ -1,1 +1,1 @@
-"""."""
+"""Where programs run. `base` is what the engine sees, `local` runs programs as processes of this machine."""

@@ -1,0 +1,45 @@
+"""Does a plan fit the faults and a scenario? Errors name the step, and its line where the plan came from a file."""
+
+from collections.abc import Mapping
+
+from chaoskit.faults.base import Fault, Option
+from chaoskit.model.errors import UsageError
+from chaoskit.model.plan import Plan, Step
+from chaoskit.model.scenario import Scalar, Scenario
+from chaoskit.model.sources import Source
+
+
+def check_plan(plan: Plan, scenario: Scenario, table: Mapping[str, Fault], source: Source | None = None) -> None:
+    """Raises UsageError at the first step that names an unknown target, trigger or option of its fault."""
+    for i, step in enumerate(plan.steps):
+        problem, field = _problem(step, scenario, table[step.fault])
+        if problem and source:
+            raise source.error(problem, ("steps", i, field))
+        if problem:
+            raise UsageError(f"step {i + 1} of the plan, {field}: {problem}")
+
+
+def _problem(step: Step, scenario: Scenario, fault: Fault) -> tuple[str, str]:
+    """What is wrong with a step and in which field of it; two empty strings when nothing is."""
+    if fault.target == "program" and step.target not in scenario.programs:
+        return f"there is no program {step.target!r} (programs: {', '.join(scenario.programs)})", fault.name
+    if not isinstance(step.at, fault.triggers):
+        takes = ", ".join(key for kind in fault.triggers for key in kind.KEYS)
+        return f"{fault.name} does not take this trigger (it takes: {takes})", "at"
+    for name, value in step.options.items():
+        if name not in fault.options:
+            return f"{fault.name} has no such option (it has: {', '.join(fault.options) or 'none'})", name
+        if problem := _bad_value(value, fault.options[name]):
+            return problem, name
+    return "", ""
+
+
+def _bad_value(value: Scalar, option: Option) -> str:
+    accepted: tuple[type, ...] = (int, float) if option.kind is float else (option.kind,)
+    if not isinstance(value, accepted) or (isinstance(value, bool) and option.kind is not bool):
+        return f"{value!r} is not a {option.kind.__name__}"
+    if option.choices and value not in option.choices:
+        return f"{value!r} is not one of {', '.join(map(str, option.choices))}"
+    if option.kind in (int, float) and float(value) < 0:
+        return f"{value!r} is less than 0"
+    return ""

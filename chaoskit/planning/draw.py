@@ -1,0 +1,102 @@
+"""Draw a random plan from a seed and the journal of a control run. The same seed and journal give the same plan.
+
+Every step that is drawn can happen. A kill at position p of the control run's calls leaves all the calls after p
+still to be made, whatever the worker does again; so kills are drawn at increasing positions, and the next one is
+named by how often its call occurs after the one before. It then fires there, or earlier when work is repeated.
+"""
+
+from collections.abc import Sequence
+from random import Random
+
+from chaoskit.model.errors import UsageError
+from chaoskit.model.events import AnyEvent, Call, Message
+from chaoskit.model.plan import Plan, Step
+from chaoskit.model.triggers import AtCall, AtMessage, MessageEvent, Offset, When
+
+# A kill inside a write is what other tools cannot do, so writes are drawn more often than the calls around them.
+_WRITE_WEIGHT = 4
+_INSIDE_SHARE = 0.6
+_LATE_SHARE = 0.3
+_OFFSETS: tuple[Offset, ...] = ("first", "middle", "last")
+
+
+def draw(seed: int, events: Sequence[AnyEvent], targets: Sequence[str], kills: int, duplicates: int) -> Plan:
+    """A plan of `kills` kills of `targets` and `duplicates` doubled messages to them.
+
+    Raises UsageError when the control run has fewer places than that.
+    """
+    calls = [e for e in events if isinstance(e, Call) and e.program in targets and e.op != "send"]
+    messages = [e for e in events if isinstance(e, Message)]
+    # Each kind of fault has a generator of its own, so that asking for duplicates does not move the kills.
+    kill_steps = _kills(Random(f"{seed} kills"), calls, messages, targets, kills)
+    return Plan(seed, (*kill_steps, *_duplicates(Random(f"{seed} duplicates"), messages, targets, duplicates)))
+
+
+def _kills(
+    rng: Random, calls: Sequence[Call], messages: Sequence[Message], targets: Sequence[str], count: int
+) -> list[Step]:
+    if not calls:
+        return _kills_at_messages(rng, messages, targets, count)
+    if count > len(calls):
+        raise UsageError(
+            f"--kills {count}: the control run has only {len(calls)} crash points; "
+            "ask for fewer, or give the pipeline more to do with --set"
+        )
+    steps = []
+    last: dict[str, int] = {}
+    lives: dict[str, int] = {}
+    for position in sorted(_weighted_sample(rng, calls, count)):
+        call = calls[position]
+        since = calls[last.get(call.program, -1) + 1 : position + 1]
+        nth = sum(1 for c in since if (c.program, c.op, c.path) == (call.program, call.op, call.path))
+        life = lives.get(call.program, 0)
+        steps.append(Step("kill", call.program, _trigger(rng, call, nth, life)))
+        last[call.program], lives[call.program] = position, life + 1
+    return steps
+
+
+def _weighted_sample(rng: Random, calls: Sequence[Call], count: int) -> list[int]:
+    """`count` different positions; the exponential-keys way of drawing by weight without replacement."""
+    keys = [rng.random() ** (1 / (_WRITE_WEIGHT if call.op == "write" else 1)) for call in calls]
+    return sorted(range(len(calls)), key=keys.__getitem__, reverse=True)[:count]
+
+
+def _trigger(rng: Random, call: Call, nth: int, life: int) -> AtCall:
+    if call.op == "write" and call.size > 1 and rng.random() < _INSIDE_SHARE:
+        # In later lives the write at that place may have another length, so its offset is named by meaning.
+        byte: Offset = rng.randrange(1, call.size) if life == 0 else rng.choice(_OFFSETS)
+        return AtCall(call.op, call.path, nth, "inside", byte, life)
+    when: When = rng.choice(("before", "after"))
+    return AtCall(call.op, call.path, nth, when, None, life)
+
+
+def _kills_at_messages(rng: Random, messages: Sequence[Message], targets: Sequence[str], count: int) -> list[Step]:
+    """Where no tap counts calls, kills fall on deliveries to the target and on its acknowledgements."""
+    kinds: tuple[MessageEvent, ...] = ("delivered", "acked")
+    places = [
+        (m.program, AtMessage(kind, m.queue, m.nth))
+        for m in messages
+        for kind in kinds
+        if m.kind == kind and m.program in targets
+    ]
+    if count > len(places):
+        raise UsageError(
+            f"--kills {count}: the control run shows only {len(places)} messages of the target; ask for fewer"
+        )
+    chosen = sorted(rng.sample(range(len(places)), count))
+    return [Step("kill", *places[i]) for i in chosen]
+
+
+def _duplicates(rng: Random, messages: Sequence[Message], targets: Sequence[str], count: int) -> list[Step]:
+    queues = {m.queue for m in messages if m.kind == "delivered" and m.program in targets}
+    places = [m for m in messages if m.kind == "published" and m.queue in queues and not m.injected]
+    if count and not places:
+        raise UsageError("--duplicates: the control run shows no message to the target; drop it, or name a plan")
+    if count > len(places):
+        raise UsageError(f"--duplicates {count}: the control run has only {len(places)} messages; ask for fewer")
+    steps = []
+    for i in sorted(rng.sample(range(len(places)), count)):
+        late = rng.random() < _LATE_SHARE
+        at = AtMessage("published", places[i].queue, places[i].nth)
+        steps.append(Step("duplicate", places[i].queue, at, {"late": True} if late else {}))
+    return steps

@@ -1,0 +1,153 @@
+"""The local runtime: programs as processes of this machine, each in a session of its own.
+
+It does not isolate: programs see this machine's files and network. What they are given is a data directory, the
+broker's address, and an environment; `PATH` and a few harmless variables are passed on, nothing else.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from chaoskit.model.errors import EnvironmentProblem
+from chaoskit.model.scenario import Scenario
+from chaoskit.runtime.base import Launch, Listener, Spawner
+from chaoskit.runtime.processes import MARK, Process, marked, spawn_plain
+
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT")
+
+
+class LocalRuntime:
+    """Programs of `scenario` as processes; data and logs below `run_dir`, which names the run."""
+
+    name = "local"
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        run_dir: Path,
+        listener: Listener,
+        spawner: Callable[[str], Spawner] = lambda program: spawn_plain,
+    ) -> None:
+        self.scenario = scenario
+        self.run_dir = run_dir
+        self.mark = str(run_dir.resolve())
+        self._listener = listener
+        self._spawner = spawner
+        self._processes: dict[str, Process] = {}
+
+    def data_dir(self, program: str) -> Path:
+        """The data directory of a program, made when it is not there."""
+        path = self.run_dir.resolve() / "data" / self.scenario.data_name(program)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def start(self, program: str, life: int, environment: Mapping[str, str]) -> None:
+        argv = self._argv(program)
+        log = self._open_log(program)
+        reading, writing = os.pipe()
+        launch = Launch(
+            program, life, argv, self._environment(program, environment), Path(self.scenario.folder), writing
+        )
+        try:
+            pid = self._spawner(program)(launch)
+        except OSError as e:
+            os.close(reading)
+            os.close(log)
+            raise EnvironmentProblem(f"{program}: {argv[0]} cannot be started: {e.strerror or e}") from None
+        finally:
+            os.close(writing)
+        self._listener.program_started(program, life, pid)
+        self._processes[program] = Process(
+            pid,
+            reading,
+            log,
+            lambda text: self._listener.program_line(program, life, text),
+            lambda code: self._listener.program_exited(program, life, code),
+        )
+
+    def _argv(self, program: str) -> list[str]:
+        first, *rest = self.scenario.programs[program].command
+        if first in ("python", "python3"):
+            return [sys.executable, *rest]
+        found = shutil.which(first, path=f"{self.scenario.folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
+        local = Path(self.scenario.folder, first)
+        if found is None and not os.access(local, os.X_OK):
+            raise EnvironmentProblem(f"{program}: the command {first!r} is not found; install it or mend `command`")
+        return [found or str(local), *rest]
+
+    def _environment(self, program: str, environment: Mapping[str, str]) -> dict[str, str]:
+        passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        own = {
+            MARK: self.mark,
+            "CHAOSKIT_PROGRAM": program,
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "WORKER_DATA_DIR": str(self.data_dir(program)),
+        }
+        return {**passed_on, **own, **environment}
+
+    def _open_log(self, program: str) -> int:
+        logs = self.run_dir / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        return os.open(logs / f"{program}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def running(self, program: str) -> bool:
+        process = self._processes.get(program)
+        return process is not None and not process.ended.is_set()
+
+    def pid(self, program: str) -> int | None:
+        """The process id of the running life, None when there is none."""
+        return self._processes[program].pid if self.running(program) else None
+
+    def _signal(self, program: str, number: int) -> None:
+        if program in self._processes:
+            self._processes[program].signal(number)
+
+    def kill(self, program: str) -> None:
+        self._signal(program, signal.SIGKILL)
+
+    def terminate(self, program: str) -> None:
+        self._signal(program, signal.SIGTERM)
+
+    def pause(self, program: str) -> None:
+        self._signal(program, signal.SIGSTOP)
+
+    def resume(self, program: str) -> None:
+        self._signal(program, signal.SIGCONT)
+
+    async def ended(self, program: str) -> None:
+        """Wait until no life of the program is left."""
+        if program in self._processes:
+            await self._processes[program].ended.wait()
+
+    async def close(self, grace_s: float) -> None:
+        for program in self._processes:
+            self.resume(program)
+            self.terminate(program)
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._all_ended()
+        except TimeoutError:
+            for program in self._processes:
+                self.kill(program)
+            await self._all_ended()
+        finally:
+            kill_marked(self.mark)
+
+    async def _all_ended(self) -> None:
+        await asyncio.gather(*(process.ended.wait() for process in self._processes.values()))
+
+
+def kill_marked(mark: str) -> int:
+    """SIGKILL every process that a run left behind, escaped sessions included; how many there were."""
+    count = 0
+    for pid in marked(mark) if sys.platform == "linux" else []:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+            count += 1
+    return count
