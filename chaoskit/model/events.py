@@ -94,12 +94,16 @@ class Message(Event, frozen=True, tag="message"):
 
 
 class FaultFired(Event, frozen=True, tag="fault"):
-    """Step `step` (an index into the plan) happened; `point` names where, exactly."""
+    """Step `step` (an index into the plan) happened; `point` names where, exactly.
+
+    At a call on a file, `file_bytes` is the file's length at that moment and `tail` its last bytes.
+    """
 
     step: int
     point: str
     written_bytes: int | None = None
     file_bytes: int | None = None
+    tail: bytes | None = None
     detail: str = ""
 
 

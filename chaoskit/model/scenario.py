@@ -31,10 +31,13 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Verifier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who prints verdict lines, what they look like, and which ids (or how many) must come."""
+    """Who prints verdict lines, what they look like, and which ids must come.
+
+    `expect` lists the ids, or says how many there are: a number, or the name of the parameter that holds it.
+    """
 
     program: str
-    expect: tuple[str, ...] | int
+    expect: tuple[str, ...] | int | str
     success: str = r"SUCCESS \[(?P<id>[^\]]+)\]"
     failure: str = r"FAILURE \[(?P<id>[^\]]+)\]"
 
@@ -66,6 +69,18 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             known = ", ".join(sorted(self.parameters)) or "none"
             raise UsageError(f"--set {unknown[0]}: {self.name} has no such parameter (it has: {known})")
         return msgspec.structs.replace(self, parameters={**self.parameters, **changes})
+
+    def expected(self) -> tuple[str, ...] | int:
+        """The ids whose verdict must come, or how many. Raises UsageError when a parameter is no such number."""
+        expect = self.verifier.expect
+        if not isinstance(expect, str):
+            return expect
+        value = self.parameters[expect]
+        if isinstance(value, str) and value.isdecimal():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UsageError(f"{expect} is {value!r}: it says how many verdicts to expect, a whole number from 1")
+        return value
 
     def environment_of(self, program: str) -> dict[str, str]:
         """Parameters and the program's own environment as strings; the program's own win."""
@@ -108,7 +123,9 @@ def _check(scenario: Scenario, source: Source) -> None:
     if scenario.timeout_s <= 0:
         raise source.error("must be more than 0 seconds", ("timeout_s",))
     expect = scenario.verifier.expect
-    if expect in ((), 0) or (isinstance(expect, int) and expect < 0):
+    if isinstance(expect, str) and expect not in scenario.parameters:
+        raise source.error(f"there is no parameter {expect!r} that says how many", ("verifier", "expect"))
+    if expect == () or (isinstance(expect, int) and expect < 1):
         raise source.error("name at least one id, or how many: no verdict is no success", ("verifier", "expect"))
     for name in scenario.explore:
         if name not in scenario.parameters:

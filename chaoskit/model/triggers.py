@@ -14,7 +14,7 @@ When = Literal["before", "inside", "after"]
 Offset = int | Literal["first", "middle", "last"]
 MessageEvent = Literal["published", "delivered", "acked"]
 
-OPERATIONS = ("write", "fsync", "rename", "unlink", "truncate", "create", "mkdir", "link", "send")
+OPERATIONS = ("write", "fsync", "rename", "unlink", "truncate", "create", "mkdir", "send")
 
 
 class TriggerError(ValueError):

@@ -1,0 +1,132 @@
+"""Conduct one run: bring the pipeline up, wait until everything has come or nothing will, and say why it ended.
+
+Every wait has a limit. A run is complete when each expected verdict has come, each step has fired, and the pipeline
+has nothing left to do. It is given up at the time limit, or when it is idle and nothing happens any more.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from chaoskit.checks.verdicts import Reader
+from chaoskit.engine.executor import Executor
+from chaoskit.engine.pipeline import Pipeline
+from chaoskit.model.errors import EnvironmentProblem
+from chaoskit.model.events import AnyEvent, EndReason, EnvironmentLost, LogLine, RunEnded
+from chaoskit.model.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds: for the whole run, of quiet until it is given up, and between SIGTERM and SIGKILL at its end."""
+
+    timeout_s: float = 60.0
+    quiet_s: float = 3.0
+    grace_s: float = 3.0
+
+
+@dataclass
+class Progress:
+    """Which verdicts have come, and whether something broke that was not hurt."""
+
+    scenario: Scenario
+    ids: set[str] = field(default_factory=set)
+    broken: bool = False
+
+    def __post_init__(self) -> None:
+        self._reader = Reader(self.scenario.verifier)
+        self._expected = self.scenario.expected()
+
+    def on_event(self, event: AnyEvent) -> None:
+        if isinstance(event, LogLine) and event.program == self.scenario.verifier.program:
+            self.ids.update(line.id for line in self._reader.lines(event.text))
+        elif isinstance(event, EnvironmentLost):
+            self.broken = True
+
+    def missing(self) -> str:
+        """The verdicts that have not come, in words; empty when none is missing."""
+        if isinstance(self._expected, int):
+            count = self._expected - len(self.ids)
+            return f"{count} more of {self._expected} verdicts" if count > 0 else ""
+        names = [id_ for id_ in self._expected if id_ not in self.ids]
+        return f"verdicts for {', '.join(names)}" if names else ""
+
+
+class Conductor:
+    """Waits for the end of one run."""
+
+    def __init__(self, pipeline: Pipeline, executor: Executor, progress: Progress, limits: Limits) -> None:
+        self.pipeline, self.executor, self.progress, self.limits = pipeline, executor, progress, limits
+        self.interrupted = asyncio.Event()
+
+    async def run(self) -> RunEnded:
+        """Start, wait, and the reason of the end. The pipeline is still up afterwards."""
+        waiting = asyncio.ensure_future(self._start_and_wait())
+        stopping = asyncio.ensure_future(self.interrupted.wait())
+        try:
+            await asyncio.wait((waiting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return await waiting if waiting.done() else self._ended("interrupted")
+        finally:
+            waiting.cancel()
+            stopping.cancel()
+            await asyncio.gather(waiting, stopping, return_exceptions=True)
+
+    async def _start_and_wait(self) -> RunEnded:
+        try:
+            async with asyncio.timeout(self.limits.timeout_s):
+                await self.pipeline.start(self.limits.timeout_s)
+                self.executor.start_clock()
+                return self._ended(await self._until_over())
+        except TimeoutError:
+            return self._ended("timeout", self.limits.timeout_s)
+        except EnvironmentProblem as e:
+            return RunEnded(self.pipeline.now_s(), "error", str(e))
+
+    async def _until_over(self) -> EndReason:
+        while True:
+            self.pipeline.changed.clear()
+            reason = self._over()
+            if reason:
+                return reason
+            try:
+                async with asyncio.timeout(self._until_quiet_s()):
+                    await self.pipeline.changed.wait()
+            except TimeoutError:
+                if self._quiet():
+                    return "quiet"
+
+    def _over(self) -> EndReason | None:
+        if self.progress.broken:
+            return "error"
+        if self.pipeline.given_up() and not self.pipeline.connections.drained():
+            return "restart-loop"
+        if not self.pipeline.idle() or self.pipeline.connections.send_late():
+            return None
+        return None if self.progress.missing() or self.executor.outstanding else "complete"
+
+    def _silence_s(self) -> float:
+        return self.pipeline.now_s() - self.pipeline.last_event_s
+
+    def _until_quiet_s(self) -> float:
+        left_s = self.limits.quiet_s - self._silence_s()
+        return left_s if left_s > 0 else self.limits.quiet_s
+
+    def _quiet(self) -> bool:
+        """Nothing has happened for long enough, and nothing is on its way."""
+        calm = self.pipeline.settled() and self.pipeline.connections.drained()
+        return calm and not self.executor.timed_outstanding() and self._silence_s() >= self.limits.quiet_s
+
+    def _ended(self, reason: EndReason, waited_s: float | None = None) -> RunEnded:
+        waited_for = "" if reason == "complete" else self._waiting_for()
+        silence_s = self._silence_s() if waited_s is None else waited_s
+        return RunEnded(self.pipeline.now_s(), reason, waited_for, round(silence_s, 3))
+
+    def _waiting_for(self) -> str:
+        parts = [self.progress.missing()]
+        faults = [str(self.executor.plan.steps[i]) for i in sorted(self.executor.outstanding)]
+        if faults:
+            parts.append(f"faults ({'; '.join(faults)})")
+        if looping := self.pipeline.given_up():
+            parts.append(f"{looping}, which dies again and again")
+        if depths := self.pipeline.connections.depths():
+            parts.append(f"queues to drain ({depths})")
+        return "; ".join(part for part in parts if part) or "the pipeline to come to rest"

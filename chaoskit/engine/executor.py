@@ -1,0 +1,117 @@
+"""The executor: carries out a plan on a pipeline. Each step waits for its trigger at the place that can see it.
+
+Steps at calls are answered by the tap (`call_steps` says which, `call_fired` hears back), steps at messages by the
+proxies (`on_message`), the others here. A step fires once.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+
+from chaoskit.engine.pipeline import Pipeline
+from chaoskit.faults import Fault, MessageAction
+from chaoskit.model.events import AnyEvent, FaultFailed, FaultFired, LogLine, Message
+from chaoskit.model.plan import Plan, Step
+from chaoskit.model.triggers import AtCall, AtLog, AtMessage, AtTime
+
+
+class _LogWatch:
+    """A step that waits for the n-th matching line of its target."""
+
+    def __init__(self, index: int, program: str, at: AtLog) -> None:
+        self.index, self.program = index, program
+        self._pattern, self._left = re.compile(at.pattern), at.nth
+
+    def hit(self, event: LogLine) -> bool:
+        if event.program == self.program and self._pattern.search(event.text):
+            self._left -= 1
+            return self._left == 0
+        return False
+
+
+class Executor:
+    """One plan on one pipeline. `outstanding` holds the indexes of the steps that have not happened."""
+
+    def __init__(self, pipeline: Pipeline, plan: Plan, table: Mapping[str, Fault]) -> None:
+        self.pipeline, self.plan, self._table = pipeline, plan, table
+        self.outstanding = set(range(len(plan.steps)))
+        self._logs = [_LogWatch(i, s.target, s.at) for i, s in enumerate(plan.steps) if isinstance(s.at, AtLog)]
+        self._messages = {
+            (s.at.event, s.at.queue, s.at.nth, i): i for i, s in enumerate(plan.steps) if isinstance(s.at, AtMessage)
+        }
+        self._timers: list[asyncio.TimerHandle] = []
+
+    def call_steps(self) -> list[tuple[int, Step]]:
+        """The steps that the tap has to carry out."""
+        return [(i, step) for i, step in enumerate(self.plan.steps) if isinstance(step.at, AtCall)]
+
+    def start_clock(self) -> None:
+        """The pipeline is ready: steps at a time count from now."""
+        loop = asyncio.get_running_loop()
+        for i, step in enumerate(self.plan.steps):
+            if isinstance(step.at, AtTime):
+                self._timers.append(loop.call_later(step.at.time_s, self._act, i, f"{step.target} {step.at}"))
+
+    def timed_outstanding(self) -> bool:
+        """Whether a step still waits for its time, so that quiet does not mean the end."""
+        return any(isinstance(self.plan.steps[i].at, AtTime) for i in self.outstanding)
+
+    def stop(self) -> None:
+        """Nothing fires any more."""
+        self.outstanding.clear()
+        for timer in self._timers:
+            timer.cancel()
+
+    def on_event(self, event: AnyEvent) -> None:
+        """Fire the steps that wait for this line."""
+        if isinstance(event, LogLine):
+            for watch in self._logs:
+                if watch.index in self.outstanding and watch.hit(event):
+                    self._act(watch.index, f"{event.program}/{event.life}/log:{event.text}")
+
+    def on_message(self, event: Message) -> MessageAction | None:
+        """Fire the steps that wait for this message, while it is held; what the proxy is to do with it."""
+        action = None
+        for (kind, queue, nth, _), i in self._messages.items():
+            if (
+                i in self.outstanding
+                and (kind, queue, nth) == (event.kind, event.queue, event.nth)
+                and not event.injected
+            ):
+                action = self._at_message(i, event) or action
+        return action
+
+    def _at_message(self, i: int, event: Message) -> MessageAction | None:
+        step = self.plan.steps[i]
+        fault = self._table[step.fault]
+        point = f"{event.program}/{event.kind}:{event.queue}#{event.nth}"
+        if fault.on_message is None:
+            self._act(i, point)
+            return None
+        self._fired(i, point, f"message {event.id}" if event.id else "")
+        return fault.on_message(step)
+
+    def call_fired(self, i: int, fired: FaultFired) -> None:
+        """The tap has carried out step `i`."""
+        self.outstanding.discard(i)
+        step = self.plan.steps[i]
+        if self._table[step.fault].kills:
+            self.pipeline.hurts(step.target, restart=bool(step.options.get("restart", True)))
+        self.pipeline.emit(fired)
+
+    def _act(self, i: int, point: str) -> None:
+        step = self.plan.steps[i]
+        act = self._table[step.fault].act
+        if i not in self.outstanding or act is None:
+            return
+        if not self.pipeline.runtime.running(step.target):
+            self.outstanding.discard(i)
+            reason = f"{step.target} was not running at {point}"
+            self.pipeline.emit(FaultFailed(self.pipeline.now_s(), i, reason))
+            return
+        act(step, self.pipeline)
+        self._fired(i, point)
+
+    def _fired(self, i: int, point: str, detail: str = "") -> None:
+        self.outstanding.discard(i)
+        self.pipeline.emit(FaultFired(self.pipeline.now_s(), i, point, detail=detail))

@@ -1,0 +1,239 @@
+"""A pipeline that is up: its programs, and everything that happens to them as one stream of events.
+
+It starts programs in order, starts again what died, and says when nothing is left to do. It knows no fault and no
+plan: the executor acts through its verbs. Which broker, proxies and runtime it has is the wiring's to say.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from chaoskit.engine.members import Member, State
+from chaoskit.model.errors import EnvironmentProblem
+from chaoskit.model.events import (
+    AnyEvent,
+    EnvironmentLost,
+    LogLine,
+    LogsCut,
+    ProgramExited,
+    ProgramStarted,
+    Ready,
+)
+from chaoskit.model.scenario import Scenario, start_order
+from chaoskit.runtime.base import Runtime
+
+_JOURNALED_LINES = 20_000
+EventSink = Callable[[AnyEvent], None]
+
+
+class Connections(Protocol):
+    """What the pipeline needs of broker and proxies."""
+
+    def address(self, program: str) -> Mapping[str, str]:
+        """The environment variables that lead a program to the broker."""
+
+    def consuming(self, program: str) -> bool:
+        """Whether the program consumes from a queue right now."""
+
+    def connected(self, program: str) -> bool: ...
+
+    def drained(self) -> bool:
+        """No message waits in a queue that somebody consumes, none is unacknowledged, none is held back."""
+
+    def depths(self) -> str:
+        """The queues that are not empty, in words."""
+
+    def cut(self, program: str) -> None: ...
+
+    def send_late(self) -> bool:
+        """Send the copies that were kept for the end; whether there were any."""
+
+    async def close(self) -> None: ...
+
+
+class Pipeline:
+    """The programs of one scenario, brought up. `sink` hears every event, in order."""
+
+    def __init__(self, scenario: Scenario, sink: EventSink) -> None:
+        self.scenario = scenario
+        self.members = {name: Member(name) for name in start_order(scenario.programs)}
+        self.changed = asyncio.Event()
+        self.stopping = False
+        self.last_event_s = 0.0
+        self.before_restart: Callable[[str], None] = lambda program: None
+        self._sink = sink
+        self._began = time.monotonic()
+        self._lines: dict[str, int] = {}
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    def attach(self, runtime: Runtime, connections: Connections) -> None:
+        """Give it what it runs on; before `start`."""
+        self.runtime, self.connections = runtime, connections
+
+    # --- events ---
+
+    def now_s(self, monotonic_s: float | None = None) -> float:
+        """Seconds since this pipeline was made, to the microsecond."""
+        return round((time.monotonic() if monotonic_s is None else monotonic_s) - self._began, 6)
+
+    def emit(self, event: AnyEvent) -> None:
+        """Tell the sink, and whoever waits for `changed`."""
+        self.last_event_s = self.now_s()
+        self._sink(event)
+        self.changed.set()
+
+    def program_started(self, program: str, life: int, pid: int) -> None:
+        member = self.members[program]
+        after_s = None if member.died_at is None else round(self.now_s() - member.died_at, 6)
+        self.emit(ProgramStarted(self.now_s(), program, life, pid, after_s))
+
+    def program_line(self, program: str, life: int, text: str) -> None:
+        count = self._lines[program] = self._lines.get(program, 0) + 1
+        if count <= _JOURNALED_LINES or program == self.scenario.verifier.program:
+            self.emit(LogLine(self.now_s(), program, life, text))
+        elif count == _JOURNALED_LINES + 1:
+            self.emit(LogsCut(self.now_s(), program, _JOURNALED_LINES))
+
+    def program_exited(self, program: str, life: int, code: int) -> None:
+        member = self.members[program]
+        member.dies(self.now_s())
+        hurt = member.hurt
+        member.state = self._state_after_exit(member, code)
+        self.emit(ProgramExited(self.now_s(), program, life, code, hurt, self.stopping))
+        if member.state == "restarting":
+            backoff_s = 0.0 if hurt else member.crash_backoff_s()
+            if backoff_s is None:
+                member.state = "dead"
+                self.changed.set()
+            else:
+                self._later(backoff_s, lambda: self._restart(program))
+
+    def _state_after_exit(self, member: Member, code: int) -> State:
+        if self.stopping or member.stay_dead:
+            return "dead"
+        if code == 0 and not member.hurt:
+            return "finished"
+        if self.scenario.restart == "none":
+            return "dead"
+        return "restarting"
+
+    # --- lives ---
+
+    async def start(self, within_s: float) -> None:
+        """Start every program, each after those it waits for. Raises EnvironmentProblem when one does not come."""
+        for name in self.members:
+            for earlier in self.scenario.programs[name].after:
+                await self._until_ready(earlier, within_s)
+            self.begin(name)
+        waited_for = {a for p in self.scenario.programs.values() for a in p.after}
+        for name in waited_for:
+            await self._until_ready(name, within_s)
+        self.emit(Ready(self.now_s()))
+
+    def begin(self, program: str) -> None:
+        """Start the next life of a program that is not running."""
+        member = self.members[program]
+        life = member.life + 1
+        environment = {**self.scenario.environment_of(program), **self.connections.address(program)}
+        member.begins(life, self.now_s())
+        self.runtime.start(program, life, environment)
+
+    async def _until_ready(self, program: str, within_s: float) -> None:
+        if not await self.wait_for(lambda: self._ready(program), within_s):
+            raise EnvironmentProblem(
+                f"{program} did not consume from a queue within {within_s:g} s; its last lines are in "
+                f"logs/{program}.log, and programs that wait for it name it in `after`"
+            )
+
+    def _ready(self, program: str) -> bool:
+        member = self.members[program]
+        if not self.scenario.broker:
+            return member.state != "waiting"
+        return member.state in ("finished", "dead") or self.connections.consuming(program)
+
+    async def wait_for(self, condition: Callable[[], bool], within_s: float) -> bool:
+        """Wait until `condition`, looked at after each event; whether it came within the time."""
+        try:
+            async with asyncio.timeout(within_s):
+                while not condition():
+                    self.changed.clear()
+                    await self.changed.wait()
+        except TimeoutError:
+            return condition()
+        return True
+
+    def _restart(self, program: str) -> None:
+        if self.stopping or self.members[program].state != "restarting":
+            return
+        try:
+            self.before_restart(program)
+            self.begin(program)
+        except EnvironmentProblem as e:
+            self.members[program].state = "dead"
+            self.emit(EnvironmentLost(self.now_s(), program, str(e)))
+
+    def _later(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Run `action` after a while, unless the pipeline is closed before."""
+
+        def run() -> None:
+            self._timers.discard(timer)
+            action()
+
+        timer = asyncio.get_running_loop().call_later(delay_s, run)
+        self._timers.add(timer)
+
+    # --- what can be done to programs ---
+
+    def hurts(self, program: str, restart: bool = True) -> bool:
+        """Note that chaoskit is about to end this life; whether there is one to end."""
+        member = self.members[program]
+        if not self.runtime.running(program):
+            return False
+        member.hurt, member.stay_dead = True, not restart
+        return True
+
+    def kill(self, program: str, restart: bool = True) -> None:
+        if self.hurts(program, restart):
+            self.runtime.kill(program)
+
+    def stop(self, program: str) -> None:
+        if self.hurts(program):
+            self.runtime.terminate(program)
+
+    def pause(self, program: str, for_s: float) -> None:
+        self.runtime.pause(program)
+        self._later(for_s, lambda: self.runtime.resume(program))
+
+    def cut(self, program: str) -> None:
+        self.connections.cut(program)
+
+    # --- is there anything left to do? ---
+
+    def settled(self) -> bool:
+        """Every program is where it will stay, those that consumed before consume again, no timer is pending."""
+        for name, member in self.members.items():
+            consuming = self.connections.consuming(name)
+            member.consumed = member.consumed or consuming
+            if not member.settled or (member.state == "up" and member.consumed and not consuming):
+                return False
+        return not self._timers
+
+    def idle(self) -> bool:
+        """Settled, every queue drained, and nobody left who only sends."""
+        senders = (m for m in self.members.values() if m.state == "up" and not m.consumed)
+        return self.settled() and self.connections.drained() and not any(True for _ in senders)
+
+    def given_up(self) -> str | None:
+        """A program that died again and again and was given up, if there is one."""
+        return next((m.name for m in self.members.values() if m.state == "dead" and m.crashes and not m.hurt), None)
+
+    async def close(self, grace_s: float) -> None:
+        """Stop every program, then the proxies and the broker."""
+        self.stopping = True
+        for timer in self._timers:
+            timer.cancel()
+        try:
+            await self.runtime.close(grace_s)
+        finally:
+            await self.connections.close()
