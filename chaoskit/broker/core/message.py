@@ -1,0 +1,54 @@
+"""A message: where it was published, its properties as they came, its body.
+
+Properties stay encoded: a broker hands them on, and only a few of them mean something to it. It does not know queues.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chaoskit.broker.core import wire
+from chaoskit.broker.core.errors import AmqpError, Reply
+
+_ONLY_DELIVERY_MODE = b"\x10\x00"
+_NOTHING = b"\x00\x00"
+_MAX_EXPIRATION_MS = 2**32 - 1
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class Message:
+    """A published message.
+
+    `properties` holds flags and values as on the wire; `expiration_ms` is the time to live that it brought along.
+    """
+
+    exchange: str
+    routing_key: str
+    properties: bytes
+    body: bytes
+    expiration_ms: int | None = None
+
+
+def read_message(publish: wire.Publish, properties: bytes, body: bytes, user: str) -> Message:
+    """The message of a basic.publish.
+
+    Raises AmqpError: 406 for an expiration that is no number of milliseconds or a foreign user-id,
+    502 for properties that cannot be read.
+    """
+    if properties == _NOTHING or (len(properties) == 3 and properties[:2] == _ONLY_DELIVERY_MODE):
+        return Message(publish.exchange, publish.routing_key, properties, body)
+    decoded = wire.decode_properties(properties)
+    if decoded.user_id and decoded.user_id != user:
+        raise AmqpError(
+            Reply.PRECONDITION_FAILED,
+            f"user_id property set to '{decoded.user_id}' but authenticated user was '{user}'",
+        )
+    expiration_ms = None if decoded.expiration is None else _read_expiration(decoded.expiration)
+    return Message(publish.exchange, publish.routing_key, properties, body, expiration_ms)
+
+
+def _read_expiration(text: str) -> int:
+    digits = text.isascii() and text.isdigit()
+    if not digits or int(text) > _MAX_EXPIRATION_MS:
+        raise AmqpError(Reply.PRECONDITION_FAILED, f"invalid expiration '{text}'")
+    return int(text)
