@@ -35,3 +35,10 @@ class MustExitError(DurableError):
 
 class CorruptFileError(DurableError):
     """A file holds what no crash of ours can leave behind. Stop, and let a person look at it."""
+
+
+class UnusableFileError(DurableError):
+    """A file cannot be written until a person repairs it: a directory, read-only, or foreign. Dead-letter the message.
+
+    Nothing of the message was kept, so it can be sent again after the repair.
+    """

@@ -234,6 +234,20 @@ class Disk:
         # Also when it was there: the life that created it may have died before its fsync.
         self.sync_directory(_parent(name))
 
+    def rewrite(self, path: StrPath, data: bytes) -> None:
+        """Put `data` in the place of the file, not at once: a kill leaves the old bytes, none, or a prefix of `data`.
+
+        One fsync cheaper than `replace`, for files whose format tells a prefix from the whole. The directory entry
+        is synced the first time. Raises WriteFailedError; the file then holds a prefix of `data`.
+        """
+        name = os.fspath(path)
+        try:
+            self._write_new(name, data)
+            if name not in self._entry_synced:
+                self._sync_entry(name)
+        except OSError as error:
+            raise _failed("rewrite", name, error) from error
+
 
 def file_size(path: StrPath) -> int:
     """Return the size in bytes, 0 for a missing file."""
