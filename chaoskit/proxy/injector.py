@@ -58,6 +58,11 @@ class Injector:
         """How many copies wait for `send_late`."""
         return sum(copy.count for copy in self._late)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a copy is on its way, not yet confirmed."""
+        return self._task is not None and not self._task.done()
+
     def put(self, copy: Copy) -> None:
         """Publish a copy soon, or keep it for `send_late`; returns at once."""
         if copy.late:
