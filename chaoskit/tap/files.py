@@ -1,0 +1,126 @@
+"""Calls on an open file that are no writes: the fsync family, ftruncate, fallocate; and what the tap cannot follow.
+
+An fsync is answered without asking the disk (`Held` never waits): a killed process loses nothing of the page cache, and
+power loss is played by `chaoskit.tap.powerloss`, for which this moment counts and not the disk's.
+"""
+
+import errno
+import fcntl
+import os
+
+from chaoskit.tap.held import Blind, Decision, Held, Refusal, int32, int64
+from chaoskit.tap.kernel import Listener, system_call
+from chaoskit.tap.operation import Basic
+from chaoskit.tap.syscalls import architecture
+
+EVERYTHING = "."
+
+
+class Sync(Basic):
+    """fsync or fdatasync of a file or directory; `fd` None means everything (sync, syncfs)."""
+
+    op = "fsync"
+
+    def __init__(self, path: str, fd: int | None) -> None:
+        self.path = path
+        self.fd = fd
+
+    def perform(self, limit: int) -> int:
+        """Fails like fsync on a descriptor that is only a path (EBADF)."""
+        if self.fd is not None and fcntl.fcntl(self.fd, fcntl.F_GETFL) & os.O_PATH:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return 0
+
+    def release(self) -> None:
+        """Give the descriptor back."""
+        if self.fd is not None:
+            os.close(self.fd)
+
+
+class Resize(Basic):
+    """ftruncate to a length, or fallocate with its mode."""
+
+    op = "truncate"
+
+    def __init__(self, path: str, fd: int, mode: int | None, offset: int, length: int) -> None:
+        self.path = path
+        self.fd = fd
+        self._mode = mode
+        self._offset, self._length = offset, length
+
+    def perform(self, limit: int) -> int:
+        """Change the length (or the holes) through the program's own descriptor."""
+        if self._mode is None:
+            os.ftruncate(self.fd, self._length)
+            return 0
+        return system_call(architecture().numbers["fallocate"], self.fd, self._mode, self._offset, self._length)
+
+    def answer(self, listener: Listener, result: int) -> bool:
+        """Both return 0."""
+        return listener.answer(0)
+
+    def release(self) -> None:
+        """Give the descriptor back."""
+        os.close(self.fd)
+
+
+def fsync(held: Held) -> Decision:
+    """fsync(fd) and fdatasync(fd)."""
+    fd = int32(held.listener.args[0])
+    path = held.path_of(fd)
+    return None if path is None else Sync(path, held.take_fd(fd))
+
+
+def sync(held: Held) -> Decision:
+    """sync() and syncfs(fd): an fsync of everything."""
+    return Sync(EVERYTHING, None)
+
+
+def ftruncate(held: Held) -> Decision:
+    """ftruncate(fd, length). One that keeps the length changes nothing."""
+    fd, length = int32(held.listener.args[0]), int64(held.listener.args[1])
+    path = held.path_of(fd)
+    if path is None:
+        return None
+    taken = held.take_fd(fd)
+    if os.fstat(taken).st_size == length:
+        os.close(taken)
+        return None
+    return Resize(path, taken, None, 0, length)
+
+
+def fallocate(held: Held) -> Decision:
+    """fallocate(fd, mode, offset, length)."""
+    fd, mode, offset, length = held.listener.args[:4]
+    path = held.path_of(int32(fd))
+    if path is None:
+        return None
+    return Resize(path, held.take_fd(int32(fd)), int32(mode), int64(offset), int64(length))
+
+
+def mmap(held: Held) -> Decision:
+    """A shared writable mapping: its stores are no system calls."""
+    path = held.path_of(int32(held.listener.args[4]))
+    return None if path is None else Blind(f"{path} is mapped shared and writable: its stores are not seen")
+
+
+def clone_file(held: Held) -> Decision:
+    """ioctl FICLONE: refused, so that the program copies instead."""
+    path = held.path_of(int32(held.listener.args[0]))
+    return None if path is None else Refusal(errno.EOPNOTSUPP, "")
+
+
+def io_uring_setup(held: Held) -> Decision:
+    """io_uring would pass the tap by: refused, so that the program falls back."""
+    return Refusal(errno.ENOSYS, "io_uring is refused under the tap: the program may behave differently")
+
+
+def io_submit(held: Held) -> Decision:
+    """Linux AIO would pass the tap by."""
+    return Refusal(errno.ENOSYS, "Linux AIO is refused under the tap: the program may behave differently")
+
+
+HANDLERS = {
+    "fsync": fsync, "fdatasync": fsync, "sync": sync, "syncfs": sync, "ftruncate": ftruncate, "fallocate": fallocate,
+    "mmap": mmap, "ioctl": clone_file, "io_uring_setup": io_uring_setup, "io_submit": io_submit,
+}  # fmt: skip

@@ -1,0 +1,47 @@
+"""What the supervisor does with a watched call: an Operation that it can perform, wholly or in part, and answer."""
+
+from typing import Protocol
+
+from chaoskit.tap.kernel import Listener
+
+
+class Vanished(Exception):
+    """The held call is gone (its thread died), so what was read of it must not be used."""
+
+
+class Operation(Protocol):
+    """One held call that changes something: its name (`op`, `path`), its size, and how to perform it.
+
+    `perform` lets at most `limit` bytes through (operations that have no bytes ignore it), returns what the call
+    returns and raises OSError as the call would. `answer` hands a result to the program; `release` gives descriptors
+    back. `faithful` is False where only the kernel can perform the call: then it is let go and counted.
+    """
+
+    op: str
+    path: str
+    size: int
+    faithful: bool
+
+    def perform(self, limit: int) -> int: ...
+
+    def answer(self, listener: Listener, result: int) -> bool: ...
+
+    def release(self) -> None: ...
+
+
+class Basic:
+    """The part that most operations share."""
+
+    op = "write"
+    faithful = True
+    size = 0
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def answer(self, listener: Listener, result: int) -> bool:
+        """The result is a plain number."""
+        return listener.answer(result)
+
+    def release(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,238 @@
+"""Receives the held calls of one life of one program, performs and answers them, counts them, and fires rules.
+
+It owns no loop and no thread. In an asyncio loop: `loop.add_reader(supervisor.fileno(), supervisor.step)`; by itself:
+`while not supervisor.ended: select([supervisor], [], []); supervisor.step()`. `step` never waits for the program or the
+broker. If this process dies, the kernel fails the program's watched calls with ENOSYS.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from chaoskit.tap import files, opens, paths, sends, transfers, writes
+from chaoskit.tap.events import Call, Ended, Event, Fired, Lost, Unseen
+from chaoskit.tap.held import Blind, Decision, Handler, Held, Refusal
+from chaoskit.tap.kernel import ENDED, READY, Listener
+from chaoskit.tap.killing import kill_program, signal_all
+from chaoskit.tap.operation import Operation, Vanished
+from chaoskit.tap.rules import Arming, Rule
+from chaoskit.tap.syscalls import architecture
+from chaoskit.tap.target import Target, Unreachable
+
+# After an answer the program often calls again at once; waiting this long for it saves a turn of the loop.
+_LINGER_NS = 40_000
+# A program that never pauses must not keep the loop's other work waiting.
+_BURST_NS = 2_000_000
+
+_MODULES = (files, opens, paths, sends, transfers, writes)
+
+
+def _handlers() -> dict[int, Handler]:
+    by_name = {name: handler for module in _MODULES for name, handler in module.HANDLERS.items()}
+    return {number: by_name[name] for name, number in architecture().numbers.items()}
+
+
+class Supervisor:
+    """The tap of one life (from a start to the death) of one program.
+
+    `root` is the watched directory as the program sees it; `broker` the address that the program connects to;
+    `kill` gets the processes to kill, the caller first (by default they are killed here, with their families).
+    """
+
+    def __init__(
+        self,
+        listener_fd: int,
+        *,
+        root: Path,
+        program: str = "program",
+        life: int = 0,
+        rules: Iterable[Rule] = (),
+        on_event: Callable[[Event], None],
+        broker: tuple[str, int] | None = None,
+        kill: Callable[[list[int]], None] = kill_program,
+    ) -> None:
+        self.ended = False
+        self._program, self._life = program, life
+        self._listener = Listener(listener_fd)
+        self._target = Target(root)
+        source = sends.FdSource()
+        self._held = Held(self._listener, self._target, sends.BrokerSockets(source, broker))
+        source.held = self._held
+        self._arming = Arming(rules, life)
+        self._emit = on_event
+        self._kill = kill
+        self._handlers = _handlers()
+        self._counts: dict[tuple[str, str], int] = {}
+        self._doomed: dict[int, tuple[Rule, Operation]] = {}
+        self._dead = False
+
+    def fileno(self) -> int:
+        """The listener's descriptor, readable when a call is held."""
+        return self._listener.fd
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The rules that have not fired yet (or go on until healed): for the next life."""
+        return self._arming.rules
+
+    def arm(self, rule: Rule) -> None:
+        """Add a rule; it counts from now on."""
+        self._arming.add(rule)
+
+    def heal(self, rule_id: str) -> None:
+        """Take a rule away."""
+        self._arming.disarm(rule_id)
+
+    def close(self) -> None:
+        """Give everything back. Calls that are still held fail with ENOSYS."""
+        if self._listener.fd >= 0:
+            self._listener.close()
+            self._target.close()
+        self.ended = True
+
+    def step(self) -> None:
+        """Receive and answer what is pending, and what follows at once; returns within milliseconds."""
+        if self.ended:
+            return
+        deadline_ns = time.monotonic_ns() + _BURST_NS
+        state = self._listener.wait(0)
+        while state == READY:
+            linger = self._listener.receive() and self._decide()
+            more = time.monotonic_ns() < deadline_ns
+            state = self._listener.wait(_LINGER_NS if linger and more else 0) if more else 0
+        if state == ENDED:
+            self.ended = True
+            self._emit(Ended(self._life, time.monotonic()))
+
+    def _decide(self) -> bool:
+        """Handle the received call. True when the program is likely to call again at once."""
+        tid = self._listener.tid
+        if self._dead or tid in self._doomed:
+            self._strike(tid)
+            return False
+        decision = self._understand()
+        if decision is None:
+            return self._listener.proceed()
+        if isinstance(decision, Blind | Refusal):
+            return self._tell(decision)
+        try:
+            self._operate(decision)
+        except Vanished:
+            return False
+        finally:
+            decision.release()
+        return decision.op != "send" and not self._dead
+
+    def _understand(self) -> Decision:
+        try:
+            self._target.pid_of(self._listener.tid)
+            return self._handlers[self._listener.nr](self._held)
+        except Unreachable as error:
+            self._emit(Lost(str(error), time.monotonic()))
+        except OSError:
+            # A bad address, a closed descriptor, a path that leads nowhere: the kernel says so to the program.
+            pass
+        return None
+
+    def _tell(self, decision: Blind | Refusal) -> bool:
+        if decision.reason:
+            self._emit(Unseen(decision.reason, self._pid(), time.monotonic()))
+        if isinstance(decision, Refusal):
+            return self._listener.refuse(decision.number)
+        return self._listener.proceed()
+
+    def _pid(self) -> int:
+        return self._target.pid_of(self._listener.tid)
+
+    def _operate(self, operation: Operation) -> None:
+        rule = self._arming.due(operation.op, operation.path)
+        if rule is None:
+            self._pass(operation)
+        elif rule.action == "kill":
+            self._kill_at(operation, rule)
+        elif rule.action == "pause":
+            signal_all([self._pid()], signal.SIGSTOP)
+            self._fired(operation, rule, 0)
+            self._pass(operation)
+        elif rule.action == "errno":
+            self._listener.refuse(rule.errno_number)
+            self._fired(operation, rule, 0)
+        else:
+            self._shorten(operation, rule)
+
+    def _pass(self, operation: Operation) -> None:
+        result = None
+        if operation.faithful:
+            try:
+                result = operation.perform(operation.size)
+            except OSError as error:
+                self._listener.refuse(error.errno or 0)
+                return
+            operation.answer(self._listener, result)
+        else:
+            self._listener.proceed()
+        self._succeeded(operation, result)
+
+    def _shorten(self, operation: Operation, rule: Rule) -> None:
+        try:
+            written = operation.perform(rule.written_bytes(operation.size))
+        except OSError as error:
+            self._listener.refuse(error.errno or 0)
+            return
+        operation.answer(self._listener, written)
+        self._fired(operation, rule, written)
+        self._succeeded(operation, written)
+
+    def _kill_at(self, operation: Operation, rule: Rule) -> None:
+        limit = {"before": 0, "inside": rule.written_bytes(operation.size)}.get(rule.when, operation.size)
+        written = 0
+        if rule.when == "after" or limit:
+            try:
+                written = operation.perform(limit)
+            except OSError:
+                self._let_go_and_doom(operation, rule)
+                return
+        self._end_program()
+        self._fired(operation, rule, written)
+        if rule.when == "after":
+            self._succeeded(operation, written)
+
+    def _let_go_and_doom(self, operation: Operation, rule: Rule) -> None:
+        """The kernel has to perform this call (a full socket buffer, a real error): kill at the thread's next one."""
+        if operation.op != "send":
+            self._pass(operation)
+            return
+        self._listener.proceed()
+        self._doomed[self._listener.tid] = (rule, operation)
+
+    def _strike(self, tid: int) -> None:
+        self._end_program()
+        doomed = self._doomed.pop(tid, None)
+        if doomed is not None:
+            rule, operation = doomed
+            self._fired(operation, rule, operation.size)
+            self._succeeded(operation, None)
+
+    def _end_program(self) -> None:
+        self._dead = True
+        caller = self._pid()
+        self._kill([caller, *(pid for pid in self._target.pids if pid != caller)])
+
+    def _point(self, operation: Operation) -> str:
+        nth = self._counts.get((operation.op, operation.path), 0) + 1
+        return f"{self._program}/{self._life}/{operation.op}:{operation.path}#{nth}"
+
+    def _succeeded(self, operation: Operation, result: int | None) -> None:
+        op, path = operation.op, operation.path
+        point = self._point(operation)
+        nth = self._counts[op, path] = self._counts.get((op, path), 0) + 1
+        self._arming.succeeded(op, path)
+        now_s = time.monotonic()
+        self._emit(Call(point, op, path, nth, self._life, self._pid(), operation.size, result, now_s))
+
+    def _fired(self, operation: Operation, rule: Rule, written_bytes: int) -> None:
+        self._arming.fire(rule)
+        inside = rule.when == "inside" or rule.action == "short"
+        point = self._point(operation) + (f"@{written_bytes}" if inside else "")
+        self._emit(Fired(rule.id, point, rule.action, rule.when, written_bytes, time.monotonic()))

@@ -1,0 +1,148 @@
+"""The write family on files: write, pwrite64, writev, pwritev, pwritev2.
+
+The bytes go through a duplicate of the program's own descriptor, so offset, O_APPEND, O_SYNC and a read-only
+descriptor behave as they do without the tap. Only RLIMIT_FSIZE belongs to the process and not to the descriptor:
+where it is set, the kernel performs the call.
+"""
+
+import errno
+import os
+import resource
+import struct
+from collections.abc import Iterator
+
+from chaoskit.tap.held import Decision, Held, int32, int64
+from chaoskit.tap.operation import Basic, Vanished
+from chaoskit.tap.sends import send_of
+
+_IOV_MAX = 1024
+Piece = tuple[int, int]  # (address, length)
+
+
+class FileWrite(Basic):
+    """Bytes of the program's memory, to a file under the root."""
+
+    def __init__(self, held: Held, path: str, fd: int, pieces: list[Piece]) -> None:
+        self.path = path
+        self.size = sum(length for _, length in pieces)
+        self.offset: int | None = None
+        self.flags = 0
+        self.fd = held.take_fd(fd)
+        self._held = held
+        self._pieces = pieces
+        self.faithful = _is_unlimited(held)
+
+    def _slices(self, limit: int) -> Iterator[Piece]:
+        capacity = self._held.target.memory.capacity_bytes
+        for address, length in self._pieces:
+            length = min(length, limit)
+            limit -= length
+            for start in range(0, length, capacity):
+                yield address + start, min(capacity, length - start)
+
+    def perform(self, limit: int) -> int:
+        """Write the first `limit` bytes; stops early where the kernel would."""
+        done = 0
+        for address, length in self._slices(limit):
+            try:
+                written = self._copy(address, length, done)
+            except OSError:
+                if done == 0:
+                    raise
+                break
+            done += written
+            if written < length:
+                break
+        return done
+
+    def _copy(self, address: int, length: int, done: int) -> int:
+        memory, listener = self._held.target.memory, self._held.listener
+        readable = memory.fill(listener.tid, address, length)
+        if not listener.is_valid():
+            raise Vanished
+        data = memory.view if readable == memory.capacity_bytes else memory.view[:readable]
+        if self.offset is None and not self.flags:
+            return os.write(self.fd, data)
+        return self._place(data, done)
+
+    def _place(self, data: memoryview, done: int) -> int:
+        # An offset of -1 with pwritev2 means the file's own offset.
+        offset = -1 if self.offset in (None, -1) else (self.offset or 0) + done
+        if self.flags or offset < 0:
+            return os.pwritev(self.fd, [data], offset, self.flags)
+        return os.pwrite(self.fd, data, offset)
+
+    def release(self) -> None:
+        """Give the descriptor back."""
+        os.close(self.fd)
+
+
+def _is_unlimited(held: Held) -> bool:
+    limit, _ = resource.prlimit(held.target.pid_of(held.listener.tid), resource.RLIMIT_FSIZE)
+    return limit == resource.RLIM_INFINITY
+
+
+def read_pieces(held: Held, address: int, count: int) -> list[Piece]:
+    """The parts of an iovec array. Raises OSError (EINVAL, EFAULT)."""
+    if count > _IOV_MAX:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    layout = held.target.memory.read(held.listener.tid, address, 16 * count) if count else b""
+    return [(base, length) for base, length in struct.iter_unpack("<QQ", layout) if length]
+
+
+def _file_write(held: Held, path: str, pieces: list[Piece]) -> FileWrite | None:
+    if not sum(length for _, length in pieces):
+        return None
+    return FileWrite(held, path, int32(held.listener.args[0]), pieces)
+
+
+def write(held: Held) -> Decision:
+    """write(fd, buffer, size), to a file or to the broker's socket."""
+    fd, address, size = held.listener.args[:3]
+    link = held.target.file_at(held.listener.tid, int32(fd))
+    path = held.watched(link) if link[0] == "/" else None
+    if path is not None:
+        return _file_write(held, path, [(address, size)])
+    return send_of(held, link, [(address, size)]) if link.startswith("socket:") else None
+
+
+def writev(held: Held) -> Decision:
+    """writev(fd, parts, count), to a file or to the broker's socket."""
+    fd, address, count = held.listener.args[:3]
+    link = held.target.file_at(held.listener.tid, int32(fd))
+    path = held.watched(link) if link[0] == "/" else None
+    if path is not None:
+        return _file_write(held, path, read_pieces(held, address, count))
+    return send_of(held, link, read_pieces(held, address, count)) if link.startswith("socket:") else None
+
+
+def _at_offset(held: Held, path: str, pieces: list[Piece], flags: int) -> Decision:
+    operation = _file_write(held, path, pieces)
+    if operation is not None:
+        operation.offset, operation.flags = int64(held.listener.args[3]), flags
+    return operation
+
+
+def pwrite64(held: Held) -> Decision:
+    """pwrite(fd, buffer, size, offset)."""
+    fd, address, size = held.listener.args[:3]
+    path = held.path_of(int32(fd))
+    return None if path is None else _at_offset(held, path, [(address, size)], 0)
+
+
+def pwritev(held: Held) -> Decision:
+    """pwritev(fd, parts, count, offset)."""
+    fd, address, count = held.listener.args[:3]
+    path = held.path_of(int32(fd))
+    return None if path is None else _at_offset(held, path, read_pieces(held, address, count), 0)
+
+
+def pwritev2(held: Held) -> Decision:
+    """pwritev2(fd, parts, count, offset, high half, flags)."""
+    fd, address, count = held.listener.args[:3]
+    path = held.path_of(int32(fd))
+    flags = int32(held.listener.args[5])
+    return None if path is None else _at_offset(held, path, read_pieces(held, address, count), flags)
+
+
+HANDLERS = {"write": write, "writev": writev, "pwrite64": pwrite64, "pwritev": pwritev, "pwritev2": pwritev2}
