@@ -182,6 +182,16 @@ class Disk:
         except OSError as error:
             raise _fatal("fsync the directory of", name, error) from error
 
+    def move(self, source: StrPath, target: StrPath) -> None:
+        """Rename a file within its directory, over an old target if there is one, and sync the directory."""
+        name = os.fspath(source)
+        try:
+            self._system.rename(name, os.fspath(target))
+        except OSError as error:
+            raise _failed("rename", name, error) from error
+        self._entry_synced.discard(name)
+        self.sync_directory(_parent(name))
+
     def _write_new(self, name: str, data: bytes) -> None:
         fd = self._system.open(name, _REWRITE, _FILE_MODE)
         try:
