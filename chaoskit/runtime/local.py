@@ -26,19 +26,17 @@ class LocalRuntime:
 
     name = "local"
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        run_dir: Path,
-        listener: Listener,
-        spawner: Callable[[str], Spawner] = lambda program: spawn_plain,
-    ) -> None:
+    def __init__(self, scenario: Scenario, run_dir: Path, listener: Listener) -> None:
         self.scenario = scenario
         self.run_dir = run_dir
         self.mark = str(run_dir.resolve())
         self._listener = listener
-        self._spawner = spawner
+        self._spawner: Callable[[str], Spawner] = lambda program: spawn_plain
         self._processes: dict[str, Process] = {}
+
+    def use(self, spawner: Callable[[str], Spawner]) -> None:
+        """Start programs in another way than plainly; `spawner` says how for each program."""
+        self._spawner = spawner
 
     def data_dir(self, program: str) -> Path:
         """The data directory of a program, made when it is not there."""

@@ -1,0 +1,93 @@
+"""The program `chaoskit`: the table of commands, and what becomes of errors.
+
+An error of the user or of the environment is one line and its exit code; anything else keeps its traceback.
+"""
+
+import os
+import signal
+import sys
+from typing import Annotated, Never
+
+import click
+import typer
+
+import chaoskit
+from chaoskit.cli.output import err
+from chaoskit.model.errors import ChaoskitError
+from chaoskit.model.exit_codes import MEANINGS, ExitCode
+from chaoskit.report.clean import clean
+
+_EXIT_CODES = "\n".join(f"{int(code):>3}  {meaning}" for code, meaning in MEANINGS.items())
+HELP = f"""Chaos testing for message pipelines.
+
+chaoskit brings a pipeline up, hurts it at exact points (inside a write, at a message, at a log line), starts again
+what it hurt, and turns the verifier's SUCCESS and FAILURE lines into a report and an exit code.
+
+\b
+Start here:
+  chaoskit run stateful --kills 3      kill a worker three times in the middle of its writes
+  chaoskit scenarios                   the pipelines that travel with chaoskit
+  chaoskit doctor                      what works on this machine
+
+\b
+Exit codes:
+{_EXIT_CODES}
+"""
+
+app = typer.Typer(
+    name="chaoskit",
+    help=HELP,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"chaoskit {chaoskit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _register() -> None:
+    # Each module adds its commands to `app` when it is imported; the order is the order of the help page.
+    from chaoskit.cli import by_hand, catalog, inspecting, machine, run, saved  # noqa: F401
+
+
+def _on_sigterm(*_: object) -> Never:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point. Ends the process with one of the documented exit codes."""
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    try:
+        _register()
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except ChaoskitError as e:
+        _fail(str(e), e.exit_code)
+    except click.ClickException as e:
+        hint = e.ctx.command_path if isinstance(e, click.UsageError) and e.ctx else "chaoskit"
+        _fail(f"{e.format_message()} ({hint} --help shows how)", ExitCode.USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted", ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output went away (`| head`); there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(int(ExitCode.FAILURE))
+
+
+def _fail(message: str, code: ExitCode) -> Never:
+    err.print(f"chaoskit: {clean(message, 2000)}", markup=False)
+    sys.exit(int(code))

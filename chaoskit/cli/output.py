@@ -1,0 +1,67 @@
+"""Where the command line prints: one console for reports, one for errors, and how reports are written to files."""
+
+import os
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+
+from chaoskit.model.errors import UsageError
+from chaoskit.model.run import Report
+from chaoskit.report import junit, markdown, terminal
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_report(report: Report, console: Console) -> None:
+    """The final table, what to type next, and the last line."""
+    console.print(terminal.render(report))
+    if report.exit_code:
+        console.print(f"again: {report.replay}", markup=False)
+    console.print(terminal.headline(report))
+
+
+def write_reports(report: Report, junit_file: Path | None, summary: Path | None, report_dir: Path | None) -> None:
+    """Write the files that were asked for. Raises UsageError when one cannot be written."""
+    if junit_file:
+        _write(junit_file, junit.render(report))
+    if summary:
+        _append(summary, markdown.render(report))
+    if report_dir:
+        _copy_run(Path(report.run_dir), report_dir, report)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as e:
+        raise UsageError(f"{path}: the report cannot be written: {e.strerror}") from None
+
+
+def _append(path: Path, text: str) -> None:
+    # CI servers hand every step of a job the same summary file, so a summary is added, never written over.
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as e:
+        raise UsageError(f"{path}: the summary cannot be written: {e.strerror}") from None
+
+
+def _copy_run(run_dir: Path, target: Path, report: Report) -> None:
+    _write(target / "junit.xml", junit.render(report))
+    _write(target / "summary.md", markdown.render(report))
+    for name in ("report.json", "plan.yaml", "journal.jsonl", "logs"):
+        source = run_dir / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, dirs_exist_ok=True)
+        elif source.is_file():
+            shutil.copy(source, target / name)
+
+
+def annotate(report: Report, console: Console) -> None:
+    """On GitHub Actions, an annotation for each verdict that is not SUCCESS."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in markdown.annotations(report):
+            console.print(line, markup=False)

@@ -1,0 +1,172 @@
+"""`chaoskit run` and `chaoskit replay`."""
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from chaoskit import bundled
+from chaoskit.cli.main import app
+from chaoskit.cli.output import annotate, err, out, show_report, write_reports
+from chaoskit.model.errors import UsageError
+from chaoskit.model.exit_codes import ExitCode, worst
+from chaoskit.model.plan import dump
+from chaoskit.model.run import Report
+from chaoskit.model.scenario import Scalar, Scenario
+
+Runtime = Annotated[str, typer.Option(help="Where programs run: auto or local.", metavar="auto|local")]
+ScenarioName = Annotated[
+    str, typer.Argument(metavar="SCENARIO", help="A bundled name, or the path of a scenario.yaml.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a parameter of the scenario.")
+]
+Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML to FILE.")]
+Summary = Annotated[Path | None, typer.Option("--summary", metavar="FILE", help="Append a Markdown summary to FILE.")]
+ReportDir = Annotated[
+    Path | None, typer.Option("--report-dir", metavar="DIR", help="Copy report, plan, journal and logs to DIR.")
+]
+Json = Annotated[bool, typer.Option("--json", help="The report as JSON on stdout, progress on stderr.")]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", metavar="S", min=0.1, help="Time limit of one run, in seconds.")
+]
+
+
+@app.command()
+def run(
+    scenario: ScenarioName,
+    kills: Annotated[int, typer.Option(min=0, help="Random kills of the target.")] = 0,
+    duplicates: Annotated[int, typer.Option(min=0, help="Random messages sent twice.")] = 0,
+    plan: Annotated[Path | None, typer.Option(metavar="FILE", help="Carry out this plan.yaml instead.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Draw the same faults again.")] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="Run with this many seeds, one after the other.")] = 1,
+    settings: Settings = None,
+    timeout: Timeout = None,
+    runtime: Runtime = "auto",
+    no_control: Annotated[bool, typer.Option("--no-control", help="Leave out the run without faults.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan (after its control run) and leave.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the data of the control run too.")] = False,
+    junit: Junit = None,
+    summary: Summary = None,
+    report_dir: ReportDir = None,
+    as_json: Json = False,
+) -> int:
+    """Run a scenario with faults and judge it.
+
+    First a control run without faults, which shows where kills can fall; then the run itself, with the faults that
+    the seed draws (or --plan names); then the report.
+
+    \b
+    Examples:
+      chaoskit run stateful --kills 3
+      chaoskit run stateful --kills 20 --set NUM_CHUNKS=50 --set EXPECTED_CHUNKS=50
+      chaoskit run stateful --plan plan.yaml --junit junit.xml
+      chaoskit run stateful --kills 3 --duplicates 2 --seed 42 --json | python -m json.tool
+    """
+    from chaoskit.engine import run as engine
+
+    _check_runtime(runtime)
+    if plan and (kills or duplicates):
+        raise UsageError("--plan names all faults: leave out --kills and --duplicates, or put them into the plan")
+    chosen = _scenario(scenario, settings, timeout)
+    given = engine.load_plan(plan, chosen) if plan else None
+    first = seed if seed is not None else given.seed if given and given.seed else secrets.randbelow(2**32)
+    requests = [
+        engine.Request(chosen, first + n, kills, duplicates, given, not no_control, keep) for n in range(repeat)
+    ]
+    if dry_run:
+        return _dry_run(requests[0], as_json)
+    reports = [_one(request, as_json, junit, summary, report_dir) for request in requests]
+    if repeat > 1 and not as_json:
+        _sum_up(reports, out)
+    return int(worst(ExitCode(r.exit_code) for r in reports))
+
+
+@app.command()
+def replay(
+    run_dir: Annotated[
+        Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run, such as .chaoskit/latest.")
+    ],
+    junit: Junit = None,
+    summary: Summary = None,
+    report_dir: ReportDir = None,
+    as_json: Json = False,
+) -> int:
+    """Carry out the plan of a saved run again.
+
+    \b
+    Example:
+      chaoskit replay .chaoskit/latest
+    """
+    from chaoskit.engine import run as engine
+    from chaoskit.engine import rundir
+
+    request = engine.replay_request(rundir.existing(run_dir))
+    return _one(request, as_json, junit, summary, report_dir).exit_code
+
+
+def _one(request: object, as_json: bool, junit: Path | None, summary: Path | None, report_dir: Path | None) -> Report:
+    from chaoskit.cli.live import Live
+    from chaoskit.engine import run as engine
+
+    assert isinstance(request, engine.Request)
+    console = err if as_json else out
+    parameters = " ".join(f"{name}={value}" for name, value in request.scenario.parameters.items())
+    console.print(
+        f"chaoskit run {request.scenario.name}, local runtime, {parameters}, seed {request.seed}", markup=False
+    )
+    with Live(console) as live:
+        report = engine.run(request, live)
+    write_reports(report, junit, summary, report_dir)
+    annotate(report, console)
+    if as_json:
+        typer.echo(report.as_json(), nl=False)
+    show_report(report, console)
+    return report
+
+
+def _dry_run(request: object, as_json: bool) -> int:
+    from chaoskit.cli.live import Live
+    from chaoskit.engine import run as engine
+
+    assert isinstance(request, engine.Request)
+    err.print(f"chaoskit run {request.scenario.name} --dry-run, seed {request.seed}", markup=False)
+    with Live(err) as live:
+        plan = engine.make_plan(request, live)
+    typer.echo(msgspec.json.encode(plan).decode() if as_json else dump(plan), nl=as_json)
+    return 0
+
+
+def _sum_up(reports: list[Report], console: Console) -> None:
+    bad = [r for r in reports if r.exit_code]
+    console.print(
+        f"{len(reports) - len(bad)} of {len(reports)} runs passed, seeds {reports[0].seed} to {reports[-1].seed}"
+    )
+    for report in bad:
+        console.print(f"  seed {report.seed}: {report.result}, again: {report.replay}", markup=False)
+
+
+def _check_runtime(runtime: str) -> None:
+    if runtime not in ("auto", "local"):
+        raise UsageError(f"--runtime {runtime}: this chaoskit has auto and local")
+
+
+def _scenario(name: str, settings: list[str] | None, timeout: float | None) -> Scenario:
+    scenario = bundled.find(name).with_parameters(parse_settings(settings or []))
+    return scenario if timeout is None else msgspec.structs.replace(scenario, timeout_s=timeout)
+
+
+def parse_settings(settings: list[str]) -> dict[str, Scalar]:
+    """`NAME=VALUE` pairs; whole numbers become numbers. Raises UsageError."""
+    found: dict[str, Scalar] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {setting}: expected NAME=VALUE")
+        found[name] = int(value) if value.lstrip("-").isdecimal() else value
+    return found

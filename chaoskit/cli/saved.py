@@ -1,0 +1,74 @@
+"""`chaoskit report` and `chaoskit judge`: a saved run drawn or judged again, without running anything."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from chaoskit.cli.main import app
+from chaoskit.cli.output import out, show_report, write_reports
+from chaoskit.cli.run import Json, Junit, ReportDir, Summary
+from chaoskit.model import run as runs
+from chaoskit.model.errors import UsageError
+from chaoskit.model.run import Report
+
+RunDirectory = Annotated[
+    Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run, such as .chaoskit/latest.")
+]
+
+
+@app.command()
+def report(
+    run_dir: RunDirectory,
+    junit: Junit = None,
+    summary: Summary = None,
+    report_dir: ReportDir = None,
+    as_json: Json = False,
+) -> int:
+    """Draw the report of a saved run again, as it was judged then.
+
+    \b
+    Example:
+      chaoskit report .chaoskit/latest --junit junit.xml
+    """
+    path = run_dir / "report.json"
+    try:
+        saved = runs.from_json(path.read_bytes())
+    except OSError as e:
+        raise UsageError(f"{path}: {e.strerror}: `chaoskit judge {run_dir}` makes it from the journal") from None
+    except (msgspec.DecodeError, ValueError) as e:
+        raise UsageError(f"{path} is no report of chaoskit: {e}") from None
+    _show(saved, as_json, junit, summary, report_dir)
+    return 0
+
+
+@app.command()
+def judge(
+    run_dir: RunDirectory,
+    junit: Junit = None,
+    summary: Summary = None,
+    report_dir: ReportDir = None,
+    as_json: Json = False,
+) -> int:
+    """Judge a saved run again from its journal, write report.json, and end with its exit code.
+
+    \b
+    Example:
+      chaoskit judge .chaoskit/latest
+    """
+    from chaoskit.engine import assess, rundir
+
+    directory = rundir.existing(run_dir)
+    made = assess.assess(directory)
+    assess.save(directory, made)
+    _show(made, as_json, junit, summary, report_dir)
+    return made.exit_code
+
+
+def _show(made: Report, as_json: bool, junit: Path | None, summary: Path | None, report_dir: Path | None) -> None:
+    write_reports(made, junit, summary, report_dir)
+    if as_json:
+        typer.echo(made.as_json(), nl=False)
+    else:
+        show_report(made, out)

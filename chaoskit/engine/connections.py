@@ -1,0 +1,165 @@
+"""The embedded broker and one proxy a program, as the pipeline sees them: addresses, consumers, drained or not."""
+
+import asyncio
+from collections.abc import Mapping
+
+from chaoskit.broker.server import EmbeddedBroker
+from chaoskit.engine.executor import Executor
+from chaoskit.engine.pipeline import Pipeline
+from chaoskit.faults import MessageAction
+from chaoskit.model.errors import EnvironmentProblem
+from chaoskit.model.events import EnvironmentLost, Flag, Message
+from chaoskit.proxy import (
+    FORWARD,
+    Action,
+    Change,
+    Counts,
+    Cut,
+    Delay,
+    Drop,
+    Duplicate,
+    Injector,
+    Proxy,
+    Seen,
+    Topology,
+)
+
+_USER = _PASSWORD = "guest"
+_HOST = "127.0.0.1"
+
+
+class LocalConnections:
+    """Broker and proxies of a local run; `start` comes before the first program."""
+
+    def __init__(self, pipeline: Pipeline, executor: Executor) -> None:
+        self._pipeline, self._executor = pipeline, executor
+        self._broker = EmbeddedBroker({_USER: _PASSWORD}, on_change=pipeline.changed.set)
+        self._proxies: dict[str, Proxy] = {}
+        self._injector: Injector | None = None
+        self._sending_late: asyncio.Task[int] | None = None
+        self._consumed: set[str] = set()
+
+    async def start(self) -> None:
+        """Listen on loopback. Raises EnvironmentProblem when no port can be had."""
+        try:
+            await self._broker.start()
+            await self._start_proxies((_HOST, self._broker.port))
+        except OSError as e:
+            await self.close()
+            raise EnvironmentProblem(f"no port on {_HOST} for broker and proxies: {e.strerror or e}") from None
+
+    async def _start_proxies(self, upstream: tuple[str, int]) -> None:
+        topology, counts = Topology(), Counts()
+        self._injector = Injector(
+            upstream,
+            self._on_message,
+            user=_USER,
+            password=_PASSWORD,
+            on_change=self._on_change,
+            counts=counts,
+            topology=topology,
+        )
+        for program in self._pipeline.members:
+            proxy = Proxy(
+                program,
+                upstream,
+                self._on_message,
+                on_change=self._on_change,
+                counts=counts,
+                topology=topology,
+                injector=self._injector,
+            )
+            self._proxies[program] = proxy
+            await proxy.start()
+
+    def _on_message(self, seen: Seen) -> Action:
+        event = Message(
+            self._pipeline.now_s(),
+            seen.program,
+            seen.kind,
+            seen.queue,
+            seen.nth,
+            seen.message_id,
+            seen.size_bytes,
+            seen.redelivered,
+            seen.injected,
+        )
+        self._pipeline.emit(event)
+        action = self._executor.on_message(event)
+        return FORWARD if action is None else _as_proxy_action(action)
+
+    def _on_change(self, change: Change) -> None:
+        pipeline = self._pipeline
+        if change.kind == "refused":
+            pipeline.emit(EnvironmentLost(pipeline.now_s(), "broker", change.detail))
+        elif change.kind == "copy-lost":
+            pipeline.emit(EnvironmentLost(pipeline.now_s(), "proxy", f"a copy could not be sent: {change.detail}"))
+        elif change.kind == "opaque":
+            pipeline.emit(
+                Flag(pipeline.now_s(), change.program, "speaks no AMQP to the broker: its messages are unseen")
+            )
+        pipeline.changed.set()
+
+    # --- what the pipeline asks ---
+
+    def address(self, program: str) -> Mapping[str, str]:
+        return {
+            "RABBITMQ_HOST": _HOST,
+            "RABBITMQ_PORT": str(self._proxies[program].port),
+            "RABBITMQ_USER": _USER,
+            "RABBITMQ_PASS": _PASSWORD,
+        }
+
+    def proxy_port(self, program: str) -> int:
+        """Where the program reaches the broker, so that the tap knows its sends."""
+        return self._proxies[program].port
+
+    def consuming(self, program: str) -> bool:
+        return bool(self._proxies[program].consumers())
+
+    def connected(self, program: str) -> bool:
+        return self._proxies[program].connected
+
+    def drained(self) -> bool:
+        sending = self._sending_late is not None and not self._sending_late.done()
+        return not sending and not (self._injector and self._injector.busy) and not self._waiting()
+
+    def _waiting(self) -> dict[str, str]:
+        """Queues that hold messages for somebody who consumes, or did, with their depth in words."""
+        found = {}
+        for name, depth in self._broker.queues().items():
+            if depth.consumers:
+                self._consumed.add(name)
+            if name in self._consumed and (depth.ready or depth.unacked):
+                found[name] = f"{name}: {depth.ready} ready, {depth.unacked} unacknowledged"
+        return found
+
+    def depths(self) -> str:
+        return "; ".join(self._waiting().values())
+
+    def cut(self, program: str) -> None:
+        self._proxies[program].cut()
+
+    def send_late(self) -> bool:
+        if self._injector is None or not self._injector.late:
+            return False
+        self._sending_late = asyncio.ensure_future(self._injector.send_late())
+        self._sending_late.add_done_callback(lambda _: self._pipeline.changed.set())
+        return True
+
+    async def close(self) -> None:
+        if self._injector is not None:
+            await self._injector.close()
+        for proxy in self._proxies.values():
+            await proxy.close()
+        await self._broker.close()
+
+
+def _as_proxy_action(action: MessageAction) -> Action:
+    made: dict[str, Action] = {
+        "duplicate": Duplicate(action.copies, action.late),
+        "delay": Delay(action.seconds),
+        "cut": Cut(before=False),
+        "drop": Drop(),
+    }
+    return made[action.kind]

@@ -1,0 +1,126 @@
+"""One run, from an empty directory to a closed journal: assemble the pipeline, carry out the plan, clean up.
+
+It cleans up however it ends. An exception in a callback of the loop ends the run and is raised here: a bug of ours
+must not look like a quiet pipeline.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import chaoskit
+from chaoskit import journal
+from chaoskit.engine import wiring
+from chaoskit.engine.conduct import Conductor, Limits, Progress
+from chaoskit.engine.executor import Executor
+from chaoskit.engine.pipeline import Pipeline
+from chaoskit.engine.rundir import RunDir
+from chaoskit.faults import TABLE
+from chaoskit.model.errors import EnvironmentProblem
+from chaoskit.model.events import AnyEvent, RunEnded, RunStarted
+from chaoskit.model.plan import Plan
+from chaoskit.model.scenario import Scenario
+
+Observer = Callable[[AnyEvent], None]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What one run needs. `observer` hears each event as it happens."""
+
+    scenario: Scenario
+    plan: Plan
+    run_dir: RunDir
+    control: bool = False
+    limits: Limits = field(default_factory=Limits)
+    observer: Observer = lambda event: None
+
+
+class Recorder:
+    """Takes every event to the journal, to memory, and to those who act on it."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.events: list[AnyEvent] = []
+        self.listeners: list[Observer] = []
+        setup.run_dir.path.mkdir(parents=True, exist_ok=True)
+        self._journal = journal.Writer(setup.run_dir.journal)
+
+    def __call__(self, event: AnyEvent) -> None:
+        self._journal.append(event)
+        self.events.append(event)
+        for listener in self.listeners:
+            listener(event)
+
+    def close(self) -> None:
+        self._journal.close()
+
+
+async def run_once(setup: Setup) -> list[AnyEvent]:
+    """Run it and return its events, which are also in the journal of `setup.run_dir`.
+
+    Problems of the environment end up in the events; anything raised is a bug of ours.
+    """
+    record = Recorder(setup)
+    record.listeners.append(setup.observer)
+    pipeline = Pipeline(setup.scenario, record)
+    executor = Executor(pipeline, setup.plan, TABLE)
+    progress = Progress(setup.scenario)
+    record.listeners += [progress.on_event, executor.on_event]
+    conductor = Conductor(pipeline, executor, progress, setup.limits)
+    try:
+        record(_started(setup))
+        with _interruptible(conductor):
+            ended = await _conduct(setup, conductor)
+        record(ended)
+    finally:
+        record.close()
+    return record.events
+
+
+def _started(setup: Setup) -> RunStarted:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    tap = wiring.tap_unavailable() or ""
+    version = chaoskit.__version__
+    return RunStarted(0.0, version, setup.scenario, setup.plan, "local", now, setup.control, tap)
+
+
+async def _conduct(setup: Setup, conductor: Conductor) -> RunEnded:
+    pipeline, executor = conductor.pipeline, conductor.executor
+    try:
+        await wiring.assemble_local(setup.scenario, setup.run_dir.path, pipeline, executor)
+    except EnvironmentProblem as e:
+        return RunEnded(pipeline.now_s(), "error", str(e))
+    try:
+        ended = await conductor.run()
+    finally:
+        executor.stop()
+        await pipeline.close(setup.limits.grace_s)
+    # The programs' last lines came while they were stopped; the end is the last event all the same.
+    return RunEnded(pipeline.now_s(), ended.reason, ended.waited_for, ended.waited_s)
+
+
+@contextlib.contextmanager
+def _interruptible(conductor: Conductor) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run in order; an exception in a callback ends it too, and is raised at the end."""
+    loop = asyncio.get_running_loop()
+    failures: list[BaseException] = []
+
+    def failed(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        failures.append(context.get("exception") or RuntimeError(context["message"]))
+        conductor.interrupted.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, conductor.interrupted.set)
+    loop.set_exception_handler(failed)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        loop.set_exception_handler(None)
+    if failures:
+        raise failures[0]

@@ -1,0 +1,160 @@
+"""`chaoskit run` and `chaoskit replay`: control run, plan, run with faults, report."""
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from chaoskit import journal
+from chaoskit.checks import judge
+from chaoskit.engine import assess, rundir
+from chaoskit.engine.conduct import Limits
+from chaoskit.engine.once import Setup, run_once
+from chaoskit.engine.rundir import RunDir
+from chaoskit.faults import TABLE, check_plan
+from chaoskit.model import plan as plans
+from chaoskit.model.errors import UsageError
+from chaoskit.model.events import AnyEvent, RunStarted
+from chaoskit.model.exit_codes import ExitCode
+from chaoskit.model.plan import Plan
+from chaoskit.model.run import Report
+from chaoskit.model.scenario import Scenario
+from chaoskit.planning.draw import draw
+from chaoskit.runtime.local import kill_marked
+
+# A run may be quiet for this many times the longest silence of its control run before it is given up.
+_QUIET_FACTOR = 5
+_LEAST_QUIET_S = 2.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for. A given `plan` is carried out as it is; else one is drawn from the seed."""
+
+    scenario: Scenario
+    seed: int
+    kills: int = 0
+    duplicates: int = 0
+    plan: Plan | None = None
+    control: bool = True
+    keep: bool = False
+
+
+class Watcher:
+    """Hears how a run comes along. The command line draws it; by default nobody listens."""
+
+    def phase(self, name: str, run_dir: RunDir) -> None:
+        """A control run or the run itself begins."""
+
+    def planned(self, plan: Plan) -> None:
+        """The plan is made."""
+
+    def event(self, event: AnyEvent) -> None:
+        """Something happened."""
+
+
+def limits_for(scenario: Scenario, control: Sequence[AnyEvent] | None) -> Limits:
+    """The limits of a run, from the scenario and from how its control run went."""
+    if control is None:
+        return Limits(timeout_s=scenario.timeout_s)
+    quiet_s = max(_LEAST_QUIET_S, _QUIET_FACTOR * assess.longest_silence_s(control))
+    return Limits(timeout_s=scenario.timeout_s, quiet_s=min(quiet_s, scenario.timeout_s))
+
+
+def run(request: Request, watcher: Watcher) -> Report:
+    """Carry out a request; the report is also in its run directory. Raises UsageError and EnvironmentProblem."""
+    _check(request)
+    run_dir = rundir.create(request.scenario.name, request.seed, datetime.now(UTC))
+    with _leaving_nothing(run_dir, request.keep):
+        return asyncio.run(_run(request, run_dir, watcher))
+
+
+def make_plan(request: Request, watcher: Watcher) -> Plan:
+    """The plan that `run` would carry out, after a control run. Raises UsageError when that is not green."""
+    _check(request)
+    if request.plan is not None:
+        return request.plan
+    run_dir = rundir.create(request.scenario.name, request.seed, datetime.now(UTC))
+    with _leaving_nothing(run_dir, request.keep):
+        control = asyncio.run(_control(request, run_dir, watcher))
+    if judge(control).code is not ExitCode.OK:
+        raise UsageError(f"the control run is not green, so there is no plan: chaoskit report {run_dir}")
+    return _draw(request, control)
+
+
+async def _run(request: Request, run_dir: RunDir, watcher: Watcher) -> Report:
+    control: list[AnyEvent] | None = None
+    if request.control and (request.kills or request.duplicates or request.plan):
+        control = await _control(request, run_dir, watcher)
+        if judge(control).code is not ExitCode.OK:
+            return _saved(run_dir, assess.report(run_dir, control, control))
+    plan = _draw(request, control or [])
+    run_dir.plan.write_text(plans.dump(plan))
+    watcher.planned(plan)
+    watcher.phase("run", run_dir)
+    limits = limits_for(request.scenario, control)
+    setup = Setup(request.scenario, plan, run_dir, limits=limits, observer=watcher.event)
+    return _saved(run_dir, assess.report(run_dir, await run_once(setup), control))
+
+
+async def _control(request: Request, run_dir: RunDir, watcher: Watcher) -> list[AnyEvent]:
+    watcher.phase("control run", run_dir.control)
+    limits = limits_for(request.scenario, None)
+    return await run_once(Setup(request.scenario, Plan(request.seed), run_dir.control, True, limits, watcher.event))
+
+
+def _draw(request: Request, control: Sequence[AnyEvent]) -> Plan:
+    if request.plan is not None:
+        return request.plan
+    return draw(request.seed, control, request.scenario.target, request.kills, request.duplicates)
+
+
+def _saved(run_dir: RunDir, report: Report) -> Report:
+    assess.save(run_dir, report)
+    return report
+
+
+@contextlib.contextmanager
+def _leaving_nothing(run_dir: RunDir, keep: bool) -> Iterator[None]:
+    """Whatever happens inside, no process of the run is left afterwards, nor the data of the control run."""
+    try:
+        yield
+    finally:
+        for directory in (run_dir.control.path, run_dir.path):
+            kill_marked(str(directory.resolve()))
+        if not keep:
+            shutil.rmtree(run_dir.control.path / "data", ignore_errors=True)
+
+
+def _check(request: Request) -> None:
+    request.scenario.expected()
+    if request.plan is not None:
+        check_plan(request.plan, request.scenario, TABLE)
+    elif (request.kills or request.duplicates) and not request.control:
+        raise UsageError("--no-control needs --plan: random faults are placed on what the control run shows")
+
+
+def load_plan(path: Path, scenario: Scenario) -> Plan:
+    """The plan in a file, checked against the scenario. Raises UsageError with line and field."""
+    plan, source = plans.load(path, frozenset(TABLE))
+    check_plan(plan, scenario, TABLE, source)
+    return plan
+
+
+def replay_request(run_dir: RunDir) -> Request:
+    """The request that carries out the plan of a saved run again. Raises UsageError."""
+    start = _start_of(run_dir)
+    if not Path(start.scenario.folder).is_dir():
+        raise UsageError(f"{start.scenario.folder}, where the programs of this run were, is gone")
+    return Request(start.scenario, start.plan.seed, plan=start.plan, control=False)
+
+
+def _start_of(run_dir: RunDir) -> RunStarted:
+    saved = run_dir if run_dir.journal.is_file() else run_dir.control
+    events = journal.read(saved.journal)
+    if not events or not isinstance(events[0], RunStarted):
+        raise UsageError(f"{saved.journal} does not begin with a run")
+    return events[0]

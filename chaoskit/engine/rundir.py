@@ -1,0 +1,94 @@
+"""The directory of a run: `.chaoskit/runs/<utc>-<scenario>-<seed>/`. `.chaoskit/latest` points at the newest."""
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from chaoskit import journal
+from chaoskit.model.errors import EnvironmentProblem, UsageError
+
+HOME = ".chaoskit"
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Where the parts of one run are. A control run is a RunDir of its own, in `control`."""
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        return self.path / journal.FILE_NAME
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.yaml"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.json"
+
+    @property
+    def control(self) -> "RunDir":
+        return RunDir(self.path / "control")
+
+    def __str__(self) -> str:
+        """As short as it can be pasted: relative to the current directory where it is below it."""
+        try:
+            return str(self.path.relative_to(Path.cwd()))
+        except ValueError:
+            return str(self.path)
+
+
+def home() -> Path:
+    """`.chaoskit` in the current directory."""
+    return Path.cwd() / HOME
+
+
+def create(scenario: str, seed: int, now: datetime) -> RunDir:
+    """A new, empty run directory; `latest` points at it. Raises EnvironmentProblem when it cannot be made."""
+    runs = home() / "runs"
+    stem = f"{now:%Y%m%dT%H%M%SZ}-{scenario}-{seed}"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        path = _make_new(runs, stem)
+        _point_latest_at(path)
+    except OSError as e:
+        raise EnvironmentProblem(f"{runs}: no run directory can be made here: {e.strerror}") from None
+    return RunDir(path)
+
+
+def _make_new(runs: Path, stem: str) -> Path:
+    for n in range(1, 10_000):
+        path = runs / (stem if n == 1 else f"{stem}-{n}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise FileExistsError(17, f"too many runs named {stem}")
+
+
+def _point_latest_at(path: Path) -> None:
+    # A link is replaced by renaming a new one over it, so that two runs at once never leave none.
+    fresh = path.parent.parent / f"latest.{os.getpid()}"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(Path("runs", path.name))
+    fresh.rename(path.parent.parent / "latest")
+
+
+def latest() -> RunDir:
+    """The newest run of this directory. Raises UsageError when there is none."""
+    link = home() / "latest"
+    if not link.is_dir():
+        raise UsageError(f"there is no run in {home()}: start one with `chaoskit run stateful`")
+    return RunDir(link.resolve())
+
+
+def existing(path: Path) -> RunDir:
+    """The run directory at `path`. Raises UsageError when it is none."""
+    run_dir = RunDir(path.resolve())
+    if not run_dir.journal.is_file() and not run_dir.control.journal.is_file():
+        raise UsageError(f"{path} is not the directory of a run: it has no {journal.FILE_NAME}")
+    return run_dir

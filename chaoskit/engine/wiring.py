@@ -1,0 +1,41 @@
+"""The wiring: the one place that names concrete brokers, proxies, taps and runtimes."""
+
+from pathlib import Path
+
+from chaoskit import tap
+from chaoskit.engine.connections import LocalConnections
+from chaoskit.engine.executor import Executor
+from chaoskit.engine.pipeline import Pipeline
+from chaoskit.engine.taps import Taps
+from chaoskit.model.scenario import Scenario
+from chaoskit.runtime.base import Spawner
+from chaoskit.runtime.local import LocalRuntime
+from chaoskit.runtime.processes import spawn_plain
+
+
+def tap_unavailable() -> str | None:
+    """Why system calls cannot be tapped on this machine, in one line; None when they can."""
+    return tap.unavailable()
+
+
+async def assemble_local(scenario: Scenario, run_dir: Path, pipeline: Pipeline, executor: Executor) -> None:
+    """Give `pipeline` an embedded broker, proxies, taps on its targets, and local processes.
+
+    Raises EnvironmentProblem when this machine cannot provide them.
+    """
+    connections = LocalConnections(pipeline, executor)
+    runtime = LocalRuntime(scenario, run_dir, pipeline)
+    taps = Taps(
+        pipeline,
+        executor,
+        broker=lambda program: ("127.0.0.1", connections.proxy_port(program)),
+        root=runtime.data_dir,
+    )
+    tapped = set(scenario.target) if tap_unavailable() is None else set()
+
+    def spawner(program: str) -> Spawner:
+        return taps.spawn if program in tapped else spawn_plain
+
+    runtime.use(spawner)
+    await connections.start()
+    pipeline.attach(runtime, connections)

@@ -1,0 +1,50 @@
+"""JUnit XML: one test case a verdict, and one for each finding that keeps a run from being green."""
+
+from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
+
+from chaoskit.model.exit_codes import ExitCode
+from chaoskit.model.run import Report
+from chaoskit.model.verdict import Finding, Verdict
+from chaoskit.report.clean import clean
+
+
+def render(report: Report) -> str:
+    """The XML document of one run, as CI servers read it."""
+    suite = TestSuite(f"chaoskit {report.scenario}")
+    suite.timestamp = report.started.rstrip("Z")
+    suite.add_property("seed", str(report.seed))
+    suite.add_property("runtime", report.runtime)
+    suite.add_property("replay", report.replay)
+    for verdict in report.verdicts:
+        suite.add_testcase(_verdict(report, verdict))
+    for finding in report.findings:
+        if finding.code is not ExitCode.OK:
+            suite.add_testcase(_finding(report, finding))
+    xml = JUnitXml("chaoskit")
+    xml.add_testsuite(suite)
+    xml.update_statistics()  # type: ignore[no-untyped-call]
+    document: bytes = xml.tostring()  # type: ignore[no-untyped-call]
+    return document.decode("utf-8")
+
+
+def _verdict(report: Report, verdict: Verdict) -> TestCase:
+    case = TestCase(clean(verdict.id), classname=f"chaoskit.{report.scenario}", time=report.duration_s)
+    if verdict.outcome != "SUCCESS":
+        failure = Failure(f"{verdict.outcome} [{clean(verdict.id)}] {clean(verdict.detail)}", verdict.outcome)
+        failure.text = _what_to_do(report)
+        case.result = [failure]
+    return case
+
+
+def _finding(report: Report, finding: Finding) -> TestCase:
+    case = TestCase(f"({finding.check})", classname=f"chaoskit.{report.scenario}", time=0)
+    error = Error(clean(finding.text), finding.check)
+    error.text = _what_to_do(report)
+    case.result = [error]
+    return case
+
+
+def _what_to_do(report: Report) -> str:
+    faults = [f"{f.fault} {f.target} at {f.trigger}{'' if f.fired else ' (never fired)'}" for f in report.faults]
+    lines = [line for program, tail in sorted(report.logs.items()) for line in (f"{program}:", *tail)]
+    return "\n".join(clean(line) for line in (*faults, f"seed {report.seed}", report.replay, "", *lines))
