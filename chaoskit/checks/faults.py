@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from chaoskit.model.events import AnyEvent, FaultFailed, FaultFired, ProgramExited, ProgramStarted
 from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.plan import Plan, Step
+from chaoskit.model.triggers import AtCall
 from chaoskit.model.verdict import FaultRecord, Finding
 
 
@@ -21,8 +22,7 @@ def _record(
     if fired is None:
         note = failed or "the point was not reached"
         return FaultRecord(step.fault, step.target, str(step.at), step.at.exact, False, note=note)
-    at, event = fired
-    restarted = _restarted_after(events[at:], step.target)
+    position, event = fired
     return FaultRecord(
         step.fault,
         step.target,
@@ -30,8 +30,9 @@ def _record(
         step.at.exact,
         True,
         event.t_s,
-        restarted,
+        _restarted_after(events[position:], step.target),
         event.written_bytes,
+        step.at.when if isinstance(step.at, AtCall) else "",
         event.detail,
     )
 

@@ -50,7 +50,7 @@ def _code(verdict: Verdict) -> ExitCode:
 
 def _verdicts(events: Sequence[AnyEvent], start: RunStarted) -> tuple[list[Verdict], list[Finding]]:
     try:
-        return verdicts.verdicts(events, start.scenario.verifier), []
+        return verdicts.verdicts(events, start.scenario), []
     except Exception as e:  # noqa: BLE001 (as below)
         return [], [_crashed("verdicts", e)]
 

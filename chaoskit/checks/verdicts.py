@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from chaoskit.model.events import AnyEvent, LogLine
-from chaoskit.model.scenario import Verifier
+from chaoskit.model.scenario import Scenario, Verifier
 from chaoskit.model.verdict import Outcome, Verdict
 
 
@@ -34,22 +34,23 @@ class Reader:
                 yield VerdictLine(match["id"] or "", outcome, text[match.end() :].strip(" -:\t"))
 
 
-def verdicts(events: Iterable[AnyEvent], verifier: Verifier) -> list[Verdict]:
+def verdicts(events: Iterable[AnyEvent], scenario: Scenario) -> list[Verdict]:
     """One verdict for each id that was expected or judged, in the order expected, then seen.
 
     The same outcome printed twice (once plain, once by a logger) is one verdict; SUCCESS and FAILURE for one id is
     FAILURE, and says that they contradict.
     """
+    verifier, expected = scenario.verifier, scenario.expected()
     reader = Reader(verifier)
     seen: dict[str, dict[Outcome, str]] = {}
     for event in events:
         if isinstance(event, LogLine) and event.program == verifier.program:
             for line in reader.lines(event.text):
                 seen.setdefault(line.id, {}).setdefault(line.outcome, line.detail)
-    expected = verifier.expect if isinstance(verifier.expect, tuple) else ()
-    ids = [*expected, *(id_ for id_ in seen if id_ not in expected)]
+    named = expected if isinstance(expected, tuple) else ()
+    ids = [*named, *(id_ for id_ in seen if id_ not in named)]
     found = [_one(id_, seen.get(id_, {})) for id_ in ids]
-    return [*found, *_unnamed_missing(verifier, len(found))]
+    return [*found, *_unnamed_missing(expected, len(found))]
 
 
 def _one(id_: str, outcomes: Mapping[Outcome, str]) -> Verdict:
@@ -63,7 +64,7 @@ def _one(id_: str, outcomes: Mapping[Outcome, str]) -> Verdict:
     return Verdict(id_, "FAILURE", len(outcomes), detail)
 
 
-def _unnamed_missing(verifier: Verifier, found: int) -> Iterator[Verdict]:
-    if isinstance(verifier.expect, int):
-        for n in range(found, verifier.expect):
-            yield Verdict(f"#{n + 1} of {verifier.expect}", "MISSING", 0, "no verdict line came")
+def _unnamed_missing(expected: tuple[str, ...] | int, found: int) -> Iterator[Verdict]:
+    if isinstance(expected, int):
+        for n in range(found, expected):
+            yield Verdict(f"#{n + 1} of {expected}", "MISSING", 0, "no verdict line came")

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -10,8 +11,18 @@ from chaoskit.model.errors import UsageError
 from chaoskit.model.run import Report
 from chaoskit.report import junit, markdown, terminal
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# A log has no width: where stdout is no terminal, no cell of a table is cut.
+_LOG_WIDTH = 200
+
+
+def _console(stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _LOG_WIDTH
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
 
 
 def show_report(report: Report, console: Console) -> None:

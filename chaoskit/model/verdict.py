@@ -27,7 +27,10 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class FaultRecord(msgspec.Struct, frozen=True):
-    """What became of one step of the plan. `trigger` is the point it fired at, or the trigger it waited for."""
+    """What became of one step of the plan. `trigger` is the point it fired at, or the trigger it waited for.
+
+    `when` is before, inside or after where the point is a system call.
+    """
 
     fault: str
     target: str
@@ -37,4 +40,5 @@ class FaultRecord(msgspec.Struct, frozen=True):
     t_s: float | None = None
     restarted_after_s: float | None = None
     written_bytes: int | None = None
+    when: str = ""
     note: str = ""

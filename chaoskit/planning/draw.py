@@ -5,6 +5,7 @@ still to be made, whatever the worker does again; so kills are drawn at increasi
 named by how often its call occurs after the one before. It then fires there, or earlier when work is repeated.
 """
 
+import math
 from collections.abc import Sequence
 from random import Random
 
@@ -13,8 +14,9 @@ from chaoskit.model.events import AnyEvent, Call, Message
 from chaoskit.model.plan import Plan, Step
 from chaoskit.model.triggers import AtCall, AtMessage, MessageEvent, Offset, When
 
-# A kill inside a write is what other tools cannot do, so writes are drawn more often than the calls around them.
-_WRITE_WEIGHT = 4
+# A kill inside a write is what other tools cannot do, and random kills are few: they fall on writes and on the calls
+# right beside one (create, fsync, rename). The places far from a write are for `explore`, which visits all.
+_WRITE_WEIGHT, _BESIDE_WEIGHT = 3, 1
 _INSIDE_SHARE = 0.6
 _LATE_SHARE = 0.3
 _OFFSETS: tuple[Offset, ...] = ("first", "middle", "last")
@@ -45,7 +47,7 @@ def _kills(
     steps = []
     last: dict[str, int] = {}
     lives: dict[str, int] = {}
-    for position in sorted(_weighted_sample(rng, calls, count)):
+    for position in sorted(_weighted_sample(rng, _weights(calls), count)):
         call = calls[position]
         since = calls[last.get(call.program, -1) + 1 : position + 1]
         nth = sum(1 for c in since if (c.program, c.op, c.path) == (call.program, call.op, call.path))
@@ -55,10 +57,20 @@ def _kills(
     return steps
 
 
-def _weighted_sample(rng: Random, calls: Sequence[Call], count: int) -> list[int]:
-    """`count` different positions; the exponential-keys way of drawing by weight without replacement."""
-    keys = [rng.random() ** (1 / (_WRITE_WEIGHT if call.op == "write" else 1)) for call in calls]
-    return sorted(range(len(calls)), key=keys.__getitem__, reverse=True)[:count]
+def _weights(calls: Sequence[Call]) -> list[float]:
+    """How likely each call is to be drawn; the calls far from a write only when the others do not suffice."""
+    ops = ["", *(call.op for call in calls), ""]
+    beside = ["write" in ops[i : i + 3] for i in range(len(calls))]
+    return [
+        _WRITE_WEIGHT if call.op == "write" else _BESIDE_WEIGHT if near else 1e-9
+        for call, near in zip(calls, beside, strict=True)
+    ]
+
+
+def _weighted_sample(rng: Random, weights: Sequence[float], count: int) -> list[int]:
+    """`count` different positions, drawn by weight (Efraimidis and Spirakis, "Weighted random sampling", 2006)."""
+    keys = [math.log(1 - rng.random()) / weight for weight in weights]
+    return sorted(range(len(weights)), key=keys.__getitem__, reverse=True)[:count]
 
 
 def _trigger(rng: Random, call: Call, nth: int, life: int) -> AtCall:

@@ -50,11 +50,18 @@ def _worst_first(report: Report) -> list[Verdict]:
 
 
 def _faults(report: Report) -> Table:
-    table = Table("fault", "where", "when", "back after", "", box=None, pad_edge=False, header_style="dim")
+    table = Table("fault", box=None, pad_edge=False, header_style="dim")
+    table.add_column("where", overflow="fold")
+    for name in ("when", "back after", ""):
+        table.add_column(name)
     for fault in report.faults:
         name = f"{fault.fault} {clean(fault.target, 40)}"
-        table.add_row(name, Text(clean(fault.trigger)), _when(fault), _back(fault), _note(fault))
+        table.add_row(name, Text(_where(fault)), _when(fault), _back(fault), _note(fault))
     return table
+
+
+def _where(fault: FaultRecord) -> str:
+    return clean(f"{fault.when} {fault.trigger}" if fault.when else fault.trigger)
 
 
 def _when(fault: FaultRecord) -> Text:
