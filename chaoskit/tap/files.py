@@ -9,7 +9,7 @@ import fcntl
 import os
 
 from chaoskit.tap.held import Blind, Decision, Held, Refusal, int32, int64
-from chaoskit.tap.kernel import Listener, system_call
+from chaoskit.tap.kernel import system_call
 from chaoskit.tap.operation import Basic
 from chaoskit.tap.syscalls import architecture
 
@@ -54,10 +54,6 @@ class Resize(Basic):
             os.ftruncate(self.fd, self._length)
             return 0
         return system_call(architecture().numbers["fallocate"], self.fd, self._mode, self._offset, self._length)
-
-    def answer(self, listener: Listener, result: int) -> bool:
-        """Both return 0."""
-        return listener.answer(0)
 
     def release(self) -> None:
         """Give the descriptor back."""

@@ -21,7 +21,7 @@ _SYNC_WAKE_UP = 1
 _CONTINUE = 1
 _ADD_FD_SEND = 1 << 1
 _PIDFD_GETFD, _OPENAT2 = 438, 437
-_RESOLVE_IN_ROOT = 0x10
+_RESOLVE_BENEATH, _RESOLVE_IN_ROOT = 0x08, 0x10
 _POLLIN, _POLLHUP = 0x1, 0x10 | 0x8  # POLLERR counts as the end as well.
 _NOTIFICATION = struct.Struct("<QIIiIQ6Q")  # struct seccomp_notif
 _RESPONSE = struct.Struct("<QqiI")  # struct seccomp_notif_resp
@@ -199,8 +199,18 @@ def take_fd(pidfd: int, fd: int) -> int:
     return int(taken) if taken >= 0 else check(int(taken))
 
 
+def _open_directory(base_fd: int, path: str, resolve: int) -> int:
+    how = struct.pack("<QQQ", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0, resolve)
+    name = os.fsencode(path)
+    arguments = (base_fd, ctypes.c_char_p(name), ctypes.c_char_p(how), ctypes.c_size_t(len(how)))
+    return check(int(_syscall(_OPENAT2, *arguments)))
+
+
 def open_in_root(root_fd: int, path: str) -> int:
     """Open a directory (O_PATH) as a process whose root is `root_fd` sees it, absolute symbolic links included."""
-    how = struct.pack("<QQQ", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT)
-    name = os.fsencode(path)
-    return check(int(_syscall(_OPENAT2, root_fd, ctypes.c_char_p(name), ctypes.c_char_p(how), ctypes.c_size_t(24))))
+    return _open_directory(root_fd, path, _RESOLVE_IN_ROOT)
+
+
+def open_beneath(base_fd: int, path: str) -> int:
+    """Open a directory (O_PATH) below `base_fd`; a path that leads out of it is refused (EXDEV)."""
+    return _open_directory(base_fd, path, _RESOLVE_BENEATH)

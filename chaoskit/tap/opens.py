@@ -36,13 +36,16 @@ class Open(Basic):
             self.fd = os.open(self.place.name, self._flags | os.O_CLOEXEC, self._mode, dir_fd=self.place.parent_fd)
         return 0
 
-    def answer(self, listener: Listener, result: int) -> bool:
-        """Put the descriptor into the program; it may have no number free (EMFILE)."""
+    def answer(self, listener: Listener, result: int) -> None:
+        """Put the descriptor into the program. Raises OSError (EMFILE) when it has no number free: nothing is made."""
         try:
             listener.answer_with_fd(self.fd, bool(self._flags & os.O_CLOEXEC))
         except OSError as error:
-            return error.errno != errno.ENOENT and listener.refuse(error.errno or errno.EMFILE)
-        return True
+            if error.errno == errno.ENOENT:
+                return  # The thread died; the file was opened all the same.
+            if self.op == "create":
+                os.unlink(self.place.name, dir_fd=self.place.parent_fd)
+            raise
 
     def release(self) -> None:
         """Give the file and its directory back."""

@@ -13,8 +13,9 @@ class Operation(Protocol):
     """One held call that changes something: its name (`op`, `path`), its size, and how to perform it.
 
     `perform` lets at most `limit` bytes through (operations that have no bytes ignore it), returns what the call
-    returns and raises OSError as the call would. `answer` hands a result to the program; `release` gives descriptors
-    back. `faithful` is False where only the kernel can perform the call: then it is let go and counted.
+    returns and raises OSError as the call would. `answer` hands a result to the program (OSError: the call fails
+    after all); `release` gives descriptors back. `faithful` is False where only the kernel can perform the call: then
+    it is let go and counted.
     """
 
     op: str
@@ -24,7 +25,7 @@ class Operation(Protocol):
 
     def perform(self, limit: int) -> int: ...
 
-    def answer(self, listener: Listener, result: int) -> bool: ...
+    def answer(self, listener: Listener, result: int) -> None: ...
 
     def release(self) -> None: ...
 
@@ -39,9 +40,9 @@ class Basic:
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def answer(self, listener: Listener, result: int) -> bool:
-        """The result is a plain number."""
-        return listener.answer(result)
+    def answer(self, listener: Listener, result: int) -> None:
+        """The result is a plain number. That nobody waits for it any more does not undo the call."""
+        listener.answer(result)
 
     def release(self) -> None:
         """Nothing is held."""

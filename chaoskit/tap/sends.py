@@ -12,7 +12,6 @@ import struct
 from collections.abc import Iterator
 
 from chaoskit.tap.held import Decision, Held, int32
-from chaoskit.tap.kernel import Listener
 from chaoskit.tap.operation import Basic, Vanished
 
 BROKER_PATH = "broker"
@@ -55,10 +54,6 @@ class BrokerSend(Basic):
             raise Vanished
         with socket.socket(fileno=self._held.take_fd(self._fd)) as channel:
             return channel.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-
-    def answer(self, listener: Listener, result: int) -> bool:
-        """The number of bytes sent."""
-        return listener.answer(result)
 
 
 def send_of(held: Held, link: str, pieces: list[Piece]) -> BrokerSend | None:

@@ -166,10 +166,10 @@ class Supervisor:
         if operation.faithful:
             try:
                 result = operation.perform(operation.size)
+                operation.answer(self._listener, result)
             except OSError as error:
                 self._listener.refuse(error.errno or 0)
                 return
-            operation.answer(self._listener, result)
         else:
             self._listener.proceed()
         self._succeeded(operation, result)

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaoskit.tap.kernel import Memory, open_in_root, system_call, take_fd
+from chaoskit.tap.kernel import Memory, open_beneath, open_in_root, system_call, take_fd
 from chaoskit.tap.syscalls import AT_FDCWD, architecture
 
 _LINKS_MAX = 40  # The kernel's own limit for symbolic links in one path.
 _PROCESSES_MAX = 512
+_VIEW = ("ns/mnt", "root")
+_O_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Unreachable(Exception):
@@ -65,14 +67,14 @@ class Target:
         self.memory = Memory()
         self._pids: dict[int, int] = {}
         self._pidfds: dict[int, int] = {}
-        self._same_view: dict[int, bool] = {}
+        self._own_view = [os.stat(f"/proc/self/{name}") for name in _VIEW]
 
     def close(self) -> None:
         """Give all descriptors back."""
         for pidfd in self._pidfds.values():
             os.close(pidfd)
-        for known in (self._pidfds, self._pids, self._same_view):
-            known.clear()
+        self._pidfds.clear()
+        self._pids.clear()
 
     @property
     def pids(self) -> list[int]:
@@ -132,51 +134,57 @@ class Target:
 
         An empty path, and one that ends in "." or "..", has no entry to change: EINVAL.
         """
-        full = self._absolute(tid, dir_fd, path)
+        base_fd = -1 if path.startswith("/") else _open_base(tid, dir_fd)
         for _ in range(_LINKS_MAX):
-            place = self._entry(tid, full)
+            try:
+                place = self._entry(tid, base_fd, path)
+            finally:
+                if base_fd >= 0:
+                    os.close(base_fd)
             found = place.status() if follow else None
             if found is None or not stat.S_ISLNK(found.st_mode):
                 return place
-            link = os.readlink(place.name, dir_fd=place.parent_fd)
-            full = os.path.join(os.readlink(f"/proc/self/fd/{place.parent_fd}"), link)
-            place.close()
+            path = os.readlink(place.name, dir_fd=place.parent_fd)
+            base_fd = place.parent_fd
+        os.close(base_fd)
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
-    def _absolute(self, tid: int, dir_fd: int, path: str) -> str:
-        if path.startswith("/"):
-            return _own_proc(tid, path)
-        where = "cwd" if dir_fd == AT_FDCWD else f"fd/{dir_fd}"
-        return os.path.join(os.readlink(f"/proc/{tid}/{where}"), path)
-
-    def _entry(self, tid: int, full: str) -> Place:
-        directory, name = os.path.split(full.rstrip("/"))
+    def _entry(self, tid: int, base_fd: int, path: str) -> Place:
+        directory, name = os.path.split(path.rstrip("/"))
         if name in ("", ".", ".."):
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), full)
-        parent_fd = self._open_directory(tid, directory)
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+        parent_fd = self._open_directory(tid, base_fd, directory) if directory else os.dup(base_fd)
         inside = self.under_root(os.readlink(f"/proc/self/fd/{parent_fd}"))
         relative = name if inside == "." else f"{inside}/{name}"
-        return Place(parent_fd, name, relative, inside is not None)
+        # A slash at the end has a meaning ("must be a directory") that only the kernel can check.
+        return Place(parent_fd, name + "/" * path.endswith("/"), relative, inside is not None)
 
-    def _open_directory(self, tid: int, directory: str) -> int:
+    def _open_directory(self, tid: int, base_fd: int, directory: str) -> int:
         if self._shares_view(tid):
-            return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        root_fd = os.open(f"/proc/{tid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            return os.open(_own_proc(tid, directory), _O_DIRECTORY, dir_fd=None if base_fd < 0 else base_fd)
+        if base_fd >= 0:
+            with contextlib.suppress(OSError):
+                return open_beneath(base_fd, directory)
+            # Of a chroot in our own view of mounts, /proc tells the way from our root.
+            base = os.readlink(f"/proc/self/fd/{base_fd}").removeprefix(os.readlink(f"/proc/{tid}/root").rstrip("/"))
+            directory = os.path.join(base or "/", directory)
+        root_fd = os.open(f"/proc/{tid}/root", _O_DIRECTORY)
         try:
             return open_in_root(root_fd, directory)
         finally:
             os.close(root_fd)
 
     def _shares_view(self, tid: int) -> bool:
-        pid = self.pid_of(tid)
-        same = self._same_view.get(pid)
-        if same is None:
-            same = all(
-                os.path.samestat(os.stat(f"/proc/{tid}/{name}"), os.stat(f"/proc/self/{name}"))
-                for name in ("ns/mnt", "root")
-            )
-            self._same_view[pid] = same
-        return same
+        # Asked each time: a program may change its root.
+        return all(
+            os.path.samestat(os.stat(f"/proc/{tid}/{name}"), own)
+            for name, own in zip(_VIEW, self._own_view, strict=True)
+        )
+
+
+def _open_base(tid: int, dir_fd: int) -> int:
+    # Through /proc, no right to search the directories above is needed, as for the program itself.
+    return os.open(f"/proc/{tid}/" + ("cwd" if dir_fd == AT_FDCWD else f"fd/{dir_fd}"), _O_DIRECTORY)
 
 
 def _own_proc(tid: int, path: str) -> str:

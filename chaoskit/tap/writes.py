@@ -26,7 +26,7 @@ class FileWrite(Basic):
         self.path = path
         self.size = sum(length for _, length in pieces)
         self.offset: int | None = None
-        self.flags = 0
+        self.flags: int | None = None
         self.fd = held.take_fd(fd)
         self._held = held
         self._pieces = pieces
@@ -61,16 +61,13 @@ class FileWrite(Basic):
         if not listener.is_valid():
             raise Vanished
         data = memory.view if readable == memory.capacity_bytes else memory.view[:readable]
-        if self.offset is None and not self.flags:
+        if self.offset is None:
             return os.write(self.fd, data)
-        return self._place(data, done)
-
-    def _place(self, data: memoryview, done: int) -> int:
+        if self.flags is None:
+            return os.pwrite(self.fd, data, self.offset + done)
         # An offset of -1 with pwritev2 means the file's own offset.
-        offset = -1 if self.offset in (None, -1) else (self.offset or 0) + done
-        if self.flags or offset < 0:
-            return os.pwritev(self.fd, [data], offset, self.flags)
-        return os.pwrite(self.fd, data, offset)
+        offset = -1 if self.offset == -1 else self.offset + done
+        return os.pwritev(self.fd, [data], offset, self.flags)
 
     def release(self) -> None:
         """Give the descriptor back."""
@@ -116,7 +113,7 @@ def writev(held: Held) -> Decision:
     return send_of(held, link, read_pieces(held, address, count)) if link.startswith("socket:") else None
 
 
-def _at_offset(held: Held, path: str, pieces: list[Piece], flags: int) -> Decision:
+def _at_offset(held: Held, path: str, pieces: list[Piece], flags: int | None) -> Decision:
     operation = _file_write(held, path, pieces)
     if operation is not None:
         operation.offset, operation.flags = int64(held.listener.args[3]), flags
@@ -127,14 +124,14 @@ def pwrite64(held: Held) -> Decision:
     """pwrite(fd, buffer, size, offset)."""
     fd, address, size = held.listener.args[:3]
     path = held.path_of(int32(fd))
-    return None if path is None else _at_offset(held, path, [(address, size)], 0)
+    return None if path is None else _at_offset(held, path, [(address, size)], None)
 
 
 def pwritev(held: Held) -> Decision:
     """pwritev(fd, parts, count, offset)."""
     fd, address, count = held.listener.args[:3]
     path = held.path_of(int32(fd))
-    return None if path is None else _at_offset(held, path, read_pieces(held, address, count), 0)
+    return None if path is None else _at_offset(held, path, read_pieces(held, address, count), None)
 
 
 def pwritev2(held: Held) -> Decision:
