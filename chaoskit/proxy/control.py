@@ -6,20 +6,16 @@ does not exist, and because only the reply names a server-named queue or consume
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
-from pamqp import base, commands, exceptions, frame
+from pamqp import base, commands
 
 from chaoskit.proxy import wire
 from chaoskit.proxy.channel import Channel, Consumer, Request
 from chaoskit.proxy.events import ChangeKind
 from chaoskit.proxy.topology import Binding, Topology
-
-# pamqp documents UnmarshalingException, and lets these through for fields that reach beyond a frame.
-_UNDECODABLE = (exceptions.PAMQPException, ValueError, LookupError, TypeError, struct.error)
 
 _REPLIES: dict[int, frozenset[int]] = {
     request.index: frozenset(replies)
@@ -73,7 +69,7 @@ class Control:
     def from_client(self, number: int, method_id: int, raw: bytes) -> None:
         """Follow a method that the client sends. Raises wire.MalformedFrameError."""
         if method_id in _REPLIES:
-            self._request(number, method_id, _decode(raw))
+            self._request(number, method_id, wire.decode_method(raw))
         elif method_id == wire.CONFIRM_SELECT:
             self.channel(number).confirming = True
         elif method_id in (wire.CHANNEL_OPEN, wire.CHANNEL_CLOSE_OK):
@@ -86,11 +82,11 @@ class Control:
         if method_id in _ALL_REPLIES:
             request = self.channel(number).answer(method_id)
             if request is not None:
-                self._apply(self.channel(number), request, _decode(raw))
+                self._apply(self.channel(number), request, wire.decode_method(raw))
         elif method_id == wire.CHANNEL_CLOSE_OK:
             self._close_channel(number)
         elif method_id == wire.BASIC_CANCEL:
-            self._cancel(self.channel(number), _decode(raw))
+            self._cancel(self.channel(number), wire.decode_method(raw))
 
     def _request(self, number: int, method_id: int, method: base.Frame) -> None:
         channel = self.channel(number)
@@ -158,13 +154,3 @@ def _queue_binding(channel: Channel, method: commands.Queue.Bind | commands.Queu
     # AMQP 0-9-1, queue.bind: with an empty queue name an empty routing key stands for the queue's name, too.
     unnamed = not method.queue and not method.routing_key
     return Binding(queue if unnamed else method.routing_key, queue, False)
-
-
-def _decode(raw: bytes) -> base.Frame:
-    try:
-        method = frame.unmarshal(raw)[2]
-    except _UNDECODABLE as error:
-        raise wire.MalformedFrameError(str(error)) from error
-    if not isinstance(method, base.Frame):
-        raise wire.MalformedFrameError("not a method frame")
-    return method

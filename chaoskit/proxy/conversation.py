@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from chaoskit.proxy import wire
@@ -69,9 +70,11 @@ class Conversation:
         self._counts = counts
         self._topology = topology
         self._control = Control(topology, self._tell)
-        self.client_lane = Lane(self._judge_client, _OPENING_FRAME_LIMIT_BYTES, hold_limit_bytes)
+        limits = (_OPENING_FRAME_LIMIT_BYTES, hold_limit_bytes)
+        on_opaque = partial(self._tell, "opaque")
+        self.client_lane = Lane(self._judge_client, on_opaque, *limits)
         """What the client sends."""
-        self.broker_lane = Lane(self._judge_broker, _OPENING_FRAME_LIMIT_BYTES, hold_limit_bytes)
+        self.broker_lane = Lane(self._judge_broker, on_opaque, *limits)
         """What the broker sends."""
 
     def consumers(self) -> Counter[str]:

@@ -76,10 +76,17 @@ Judge = Callable[[Unit], Decision]
 
 
 class Lane:
-    """The state of one direction. `judge` is called for every message and every method frame, in order."""
+    """The state of one direction.
 
-    def __init__(self, judge: Judge, frame_limit_bytes: int, hold_limit_bytes: int) -> None:
+    `judge` is called for every message and every method frame, in order; `on_opaque` once, with the reason, when the
+    bytes turn out to be no AMQP.
+    """
+
+    def __init__(
+        self, judge: Judge, on_opaque: Callable[[str], None], frame_limit_bytes: int, hold_limit_bytes: int
+    ) -> None:
         self._judge = judge
+        self._on_opaque = on_opaque
         self._splitter = wire.Splitter(frame_limit_bytes)
         self._hold_limit_bytes = hold_limit_bytes
         self._open: dict[int, Unit] = {}
@@ -144,8 +151,9 @@ class Lane:
         if not self.opaque:
             try:
                 return self._splitter.next_frame()
-            except wire.MalformedFrameError:
+            except wire.MalformedFrameError as error:
                 self.opaque = True
+                self._on_opaque(str(error))
         for channel in list(self._open):
             self._release(channel, out)
         out.chunks.append(self._splitter.rest())

@@ -45,8 +45,14 @@ class End(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand over what arrived, unless nobody listens any more."""
-        if not self.finished:
+        if self.finished:
+            return
+        try:
             self._link.apply(self, self._lane.feed(data))
+        except BaseException:
+            # A callback failed in the middle of a message: nothing after it can be told right any more.
+            self._link.reset()
+            raise
 
     def eof_received(self) -> None:
         """Finish; the transport then closes itself, AMQP knows no half-closed connection."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from pamqp import base, commands, exceptions, frame, header
+from pamqp import base, commands, frame, header
 
 from chaoskit.proxy import wire
 
@@ -50,14 +50,18 @@ class Publisher(asyncio.Protocol):
     async def publish(self, exchange: str, routing_key: str, header_payload: bytes, body: bytes) -> None:
         """Publish with a content header as it stands, and return when the broker confirmed it.
 
-        Raises PublisherError when the broker refuses it or the connection is lost.
+        Raises PublisherError when a name is too long, the broker refuses the message or the connection is lost.
         """
         if self._transport is None or self.closed:
             raise PublisherError("the connection to the broker is closed")
+        try:
+            raw = self._marshal(exchange, routing_key, header_payload, body)
+        except ValueError as error:
+            raise PublisherError(str(error)) from error
         confirm: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._published += 1
         self._confirms[self._published] = confirm
-        self._transport.write(self._marshal(exchange, routing_key, header_payload, body))
+        self._transport.write(raw)
         await confirm
 
     def close(self) -> None:
@@ -76,15 +80,16 @@ class Publisher(asyncio.Protocol):
         try:
             while not self.closed and (received := self._splitter.next_frame()):
                 if received.kind == wire.METHOD:
-                    self._take(frame.unmarshal(received.raw)[2])
-        except (wire.MalformedFrameError, exceptions.PAMQPException) as error:
-            self._fail(f"the broker's answer is no AMQP 0-9-1: {error}")
+                    self._take(wire.decode_method(received.raw))
+        except ValueError as error:
+            # A frame that cannot be read, or a login that cannot be written.
+            self._fail(f"the login or the broker's answer is no AMQP 0-9-1: {error}")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what still waits for the broker."""
         self._fail("the broker closed the connection" + (f": {exc}" if exc else ""))
 
-    def _take(self, method: frame.FrameTypes) -> None:
+    def _take(self, method: base.Frame) -> None:
         handler = _HANDLERS.get(type(method))
         if handler is not None:
             handler(self, method)
@@ -137,12 +142,11 @@ class Publisher(asyncio.Protocol):
         self._confirms.clear()
 
     def _marshal(self, exchange: str, routing_key: str, header_payload: bytes, body: bytes) -> bytes:
-        publish = commands.Basic.Publish(exchange=exchange, routing_key=routing_key)
         step = self._frame_bytes - wire.FRAME_OVERHEAD_BYTES
         pieces = [body[at : at + step] for at in range(0, len(body), step)]
         return b"".join(
             (
-                frame.marshal(publish, _CHANNEL),
+                wire.make_publish(_CHANNEL, exchange, routing_key),
                 wire.make_frame(wire.HEADER, _CHANNEL, header_payload),
                 *(wire.make_frame(wire.BODY, _CHANNEL, piece) for piece in pieces),
             )

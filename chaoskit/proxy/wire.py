@@ -11,6 +11,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from pamqp import base, exceptions, frame
+
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 PROTOCOL_HEADER = 0
 """The kind given to the 8 bytes that open a connection; they are no frame and have no type octet."""
@@ -43,6 +45,8 @@ CONTENT_METHODS = frozenset({BASIC_PUBLISH, BASIC_RETURN, BASIC_DELIVER, BASIC_G
 HEADER_FRAME_BYTES = FRAME_OVERHEAD_BYTES + 14
 """The shortest content header frame: class, weight, body size and property flags."""
 
+# pamqp documents UnmarshalingException, and lets these through for fields that reach beyond a frame.
+_UNDECODABLE = (exceptions.PAMQPException, ValueError, LookupError, TypeError, struct.error)
 _FRAME_END = 0xCE
 _PROTOCOL_MAGIC = b"AMQP"
 _KINDS = frozenset({METHOD, HEADER, BODY, HEARTBEAT})
@@ -136,6 +140,17 @@ def body_bytes_of(raw: bytes) -> int:
     return int(_u64.unpack_from(raw, 11)[0])
 
 
+def decode_method(raw: bytes) -> base.Frame:
+    """A method frame as pamqp reads it, for the methods that are not read by hand. Raises MalformedFrameError."""
+    try:
+        method = frame.unmarshal(raw)[2]
+    except _UNDECODABLE as error:
+        raise MalformedFrameError(str(error)) from error
+    if not isinstance(method, base.Frame):
+        raise MalformedFrameError("not a method frame")
+    return method
+
+
 class PublishFields(NamedTuple):
     """Fields of basic.publish and, in the same places of interest, basic.return."""
 
@@ -195,6 +210,22 @@ def read_settle(raw: bytes) -> SettleFields:
 def make_ack(method_id: int, channel: int, delivery_tag: int) -> bytes:
     """A basic.ack or basic.nack frame for one delivery tag."""
     return make_frame(METHOD, channel, method_id.to_bytes(4, "big") + _u64.pack(delivery_tag) + b"\x00")
+
+
+def make_publish(channel: int, exchange: str, routing_key: str) -> bytes:
+    """A basic.publish frame, neither mandatory nor immediate. Raises ValueError for a name over 255 bytes.
+
+    pamqp's own encoder refuses names that brokers accept, such as one with an asterisk.
+    """
+    names = b"".join(_pack_short_string(name) for name in (exchange, routing_key))
+    return make_frame(METHOD, channel, BASIC_PUBLISH.to_bytes(4, "big") + b"\x00\x00" + names + b"\x00")
+
+
+def _pack_short_string(text: str) -> bytes:
+    encoded = text.encode()
+    if len(encoded) > 255:
+        raise ValueError(f"a name of {len(encoded)} bytes is too long, 255 are allowed")
+    return bytes((len(encoded),)) + encoded
 
 
 def _read_delivery(raw: bytes, at: int) -> tuple[int, bool, str, str]:

@@ -142,6 +142,7 @@ def call() -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
     def run(coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(LIMIT_S)
 
+    run.errors = errors  # type: ignore[attr-defined]
     yield run
     left = run(_other_tasks())
     loop.call_soon_threadsafe(loop.stop)
