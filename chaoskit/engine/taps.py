@@ -1,12 +1,13 @@
 """The taps of a run: one supervisor a life of a target, fed with the steps at calls, heard as events."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from chaoskit import tap
 from chaoskit.engine.executor import Executor
 from chaoskit.engine.pipeline import Pipeline
+from chaoskit.engine.starting import Starter
 from chaoskit.faults import TABLE
 from chaoskit.model.events import Call, EnvironmentLost, FaultFired, Flag
 from chaoskit.model.plan import Step
@@ -17,7 +18,7 @@ _TAIL_BYTES = 256
 
 
 class Taps:
-    """Starts targets under the tap. `broker` and `root` say, for a program, what is watched."""
+    """Starts programs, the targets under the tap. `broker` and `root` say, for a program, what is watched."""
 
     def __init__(
         self,
@@ -25,24 +26,20 @@ class Taps:
         executor: Executor,
         broker: Callable[[str], tuple[str, int]],
         root: Callable[[str], Path],
+        starter: Starter,
+        targets: Collection[str],
     ) -> None:
         self._pipeline, self._executor = pipeline, executor
         self._broker, self._root = broker, root
+        self._starter, self._targets = starter, targets
         self._supervisors: dict[str, tap.Supervisor] = {}
 
     def spawn(self, launch: Launch) -> int:
-        """A spawner for the runtime: the launch under the tap, its calls answered in this loop."""
-        spawned = tap.spawn(
-            launch.argv,
-            env=launch.environment,
-            cwd=launch.folder,
-            stdout=launch.output,
-            stderr=launch.output,
-            tapped=True,
-        )
-        assert spawned.listener_fd is not None
-        self._supervise(launch, spawned.listener_fd)
-        return spawned.pid
+        """Start a launch; a target is started under the tap, its calls answered in this loop."""
+        pid, listener_fd = self._starter(launch, launch.program in self._targets)
+        if listener_fd is not None:
+            self._supervise(launch, listener_fd)
+        return pid
 
     def _supervise(self, launch: Launch, listener_fd: int) -> None:
         program = launch.program

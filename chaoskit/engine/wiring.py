@@ -6,11 +6,10 @@ from chaoskit import tap
 from chaoskit.engine.connections import LocalConnections
 from chaoskit.engine.executor import Executor
 from chaoskit.engine.pipeline import Pipeline
+from chaoskit.engine.starting import Starter, start_new
 from chaoskit.engine.taps import Taps
 from chaoskit.model.scenario import Scenario
-from chaoskit.runtime.base import Spawner
 from chaoskit.runtime.local import LocalRuntime
-from chaoskit.runtime.processes import spawn_plain
 
 
 def tap_unavailable() -> str | None:
@@ -18,7 +17,13 @@ def tap_unavailable() -> str | None:
     return tap.unavailable()
 
 
-async def assemble_local(scenario: Scenario, run_dir: Path, pipeline: Pipeline, executor: Executor) -> None:
+async def assemble_local(
+    scenario: Scenario,
+    run_dir: Path,
+    pipeline: Pipeline,
+    executor: Executor,
+    starter: Starter = start_new,
+) -> None:
     """Give `pipeline` an embedded broker, proxies, taps on its targets, and local processes.
 
     Raises EnvironmentProblem when this machine cannot provide them.
@@ -30,12 +35,9 @@ async def assemble_local(scenario: Scenario, run_dir: Path, pipeline: Pipeline, 
         executor,
         broker=lambda program: ("127.0.0.1", connections.proxy_port(program)),
         root=runtime.data_dir,
+        starter=starter,
+        targets=scenario.target if tap_unavailable() is None else (),
     )
-    tapped = set(scenario.target) if tap_unavailable() is None else set()
-
-    def spawner(program: str) -> Spawner:
-        return taps.spawn if program in tapped else spawn_plain
-
-    runtime.use(spawner)
+    runtime.use(taps.spawn)
     await connections.start()
     pipeline.attach(runtime, connections)

@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from chaoskit.model.errors import EnvironmentProblem
@@ -31,12 +31,12 @@ class LocalRuntime:
         self.run_dir = run_dir
         self.mark = str(run_dir.resolve())
         self._listener = listener
-        self._spawner: Callable[[str], Spawner] = lambda program: spawn_plain
+        self._spawn: Spawner = spawn_plain
         self._processes: dict[str, Process] = {}
 
-    def use(self, spawner: Callable[[str], Spawner]) -> None:
-        """Start programs in another way than plainly; `spawner` says how for each program."""
-        self._spawner = spawner
+    def use(self, spawner: Spawner) -> None:
+        """Start programs in another way than plainly."""
+        self._spawn = spawner
 
     def data_dir(self, program: str) -> Path:
         """The data directory of a program, made when it is not there."""
@@ -52,7 +52,7 @@ class LocalRuntime:
             program, life, argv, self._environment(program, environment), Path(self.scenario.folder), writing
         )
         try:
-            pid = self._spawner(program)(launch)
+            pid = self._spawn(launch)
         except OSError as e:
             os.close(reading)
             os.close(log)
