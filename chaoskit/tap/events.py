@@ -57,7 +57,10 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Every process under this filter is gone. Stop watching `Supervisor.fileno()`: it stays readable for ever."""
+    """Every process under this filter is dead or dying (wait for its pidfd to be sure that it has closed its files).
+
+    Stop watching `Supervisor.fileno()` now: it stays readable for ever.
+    """
 
     life: int
     t_s: float
