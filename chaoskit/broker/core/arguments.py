@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pamqp.common import FieldTable, FieldValue
 
 from chaoskit.broker.core.errors import AmqpError, Reply, not_implemented
+from chaoskit.broker.core.message import check_milliseconds
 
 _HARMLESS = {
     "x-queue-type": ("classic",),
@@ -45,6 +46,7 @@ _COMPARED = (
     "x-queue-type",
     "x-overflow",
 )
+_DEFAULTS: FieldTable = {"x-queue-type": "classic"}
 
 
 @dataclass(slots=True, frozen=True)
@@ -80,9 +82,10 @@ def _count(table: FieldTable, name: str, queue: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _invalid(name, queue, f"{{unacceptable_type,{_type_name(value)}}}")
-    if value < 0:
-        raise _invalid(name, queue, f"{{value_negative,{value}}}")
+        raise _invalid(name, queue, f'"expected integer, got {_type_name(value)}"')
+    reason = check_milliseconds(value) if name == "x-message-ttl" or value < 0 else None
+    if reason is not None:
+        raise _invalid(name, queue, reason)
     return value
 
 
@@ -90,6 +93,11 @@ def _text(table: FieldTable, name: str, queue: str) -> str | None:
     value = table.get(name)
     if value is None or isinstance(value, str):
         return value
+    if name == "x-dead-letter-exchange":
+        raise AmqpError(
+            Reply.PRECONDITION_FAILED,
+            f"invalid type '{_type_name(value)}' for arg '{name}' in queue '{queue}' in vhost '/'",
+        )
     raise _invalid(name, queue, f"{{unacceptable_type,{_type_name(value)}}}")
 
 
@@ -111,17 +119,24 @@ def check_equivalent(what: str, current: Mapping[str, object], received: Mapping
 def check_arguments_equivalent(what: str, current: FieldTable, received: FieldTable) -> None:
     """Compare the arguments that mean something; raises AmqpError 406 at the first that differs."""
     for name in _COMPARED:
-        old, new = current.get(name), received.get(name)
+        default = _DEFAULTS.get(name)
+        old, new = current.get(name, default), received.get(name, default)
         if old != new:
             raise AmqpError(
                 Reply.PRECONDITION_FAILED,
-                f"inequivalent arg '{name}' for {what} in vhost '/': "
-                f"received {_describe(new)} but current is {_describe(old)}",
+                f"inequivalent arg '{name}' for {what} in vhost '/': {_describe_difference(old, new)}",
             )
 
 
 def _lower(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _describe_difference(old: FieldValue, new: FieldValue) -> str:
+    # RabbitMQ shows the types only when one of the two is missing.
+    if old is not None and new is not None:
+        return f"received '{_lower(new)}' but current is '{_lower(old)}'"
+    return f"received {_describe(new)} but current is {_describe(old)}"
 
 
 def _describe(value: FieldValue) -> str:

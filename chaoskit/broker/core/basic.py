@@ -120,12 +120,12 @@ def publish(channel: Channel, method: wire.Publish) -> None:
     channel.content = Content(method)
 
 
-def content_header(channel: Channel, payload: bytes) -> None:
+def content_header(channel: Channel, frame: wire.Frame) -> None:
     """The frame behind basic.publish that says how long the body is."""
     content = channel.content
     if content is None or content.properties is not None:
-        raise _unexpected(channel, "content header")
-    class_id, size_bytes, properties = wire.decode_content_header(payload)
+        raise _unexpected(channel)
+    class_id, size_bytes, properties = wire.decode_content_header(frame)
     if class_id != wire.BASIC_CLASS:
         raise AmqpError(
             Reply.UNEXPECTED_FRAME,
@@ -146,7 +146,7 @@ def content_body(channel: Channel, payload: bytes) -> None:
     """One more piece of a body."""
     content = channel.content
     if content is None or content.properties is None:
-        raise _unexpected(channel, "content body")
+        raise _unexpected(channel)
     content.chunks.append(payload)
     content.received_bytes += len(payload)
     if content.received_bytes > content.size_bytes:
@@ -158,10 +158,10 @@ def content_body(channel: Channel, payload: bytes) -> None:
         _finish(channel, content, content.properties)
 
 
-def _unexpected(channel: Channel, got: str) -> AmqpError:
+def _unexpected(channel: Channel) -> AmqpError:
     content = channel.content
     if content is None:
-        return AmqpError(Reply.UNEXPECTED_FRAME, f"expected method frame, got {got} frame instead")
+        return AmqpError(Reply.UNEXPECTED_FRAME, "expected method frame, got non method frame instead")
     expected = "content header for class 60" if content.properties is None else "content body"
     what = expected.partition(" for ")[0]
     return AmqpError(Reply.UNEXPECTED_FRAME, f"expected {expected}, got non {what} frame instead")
@@ -170,7 +170,7 @@ def _unexpected(channel: Channel, got: str) -> AmqpError:
 def check_no_content(channel: Channel) -> None:
     """A method may not come before the content of the last one is complete; raises AmqpError 505."""
     if channel.content is not None:
-        raise _unexpected(channel, "method")
+        raise _unexpected(channel)
 
 
 def _finish(channel: Channel, content: Content, properties: bytes) -> None:

@@ -14,11 +14,19 @@ from pamqp import base, commands
 
 from chaoskit.broker.core import basic, handshake, topology, wire
 from chaoskit.broker.core.channel import Channel
-from chaoskit.broker.core.errors import AmqpError, Reply
+from chaoskit.broker.core.errors import AmqpError, Reply, not_implemented
 from chaoskit.broker.core.handshake import Limits, Settings
 from chaoskit.broker.core.vhost import VirtualHost
 
 _HANDLERS = {**topology.HANDLERS, **basic.HANDLERS}
+_KINDS = (wire.METHOD, wire.HEADER, wire.BODY, wire.HEARTBEAT)
+_OMITTED = (
+    commands.Tx.Select,
+    commands.Tx.Commit,
+    commands.Tx.Rollback,
+    commands.Exchange.Bind,
+    commands.Exchange.Unbind,
+)
 
 
 class State(Enum):
@@ -44,6 +52,7 @@ class Connection:
         self.max_frame_bytes = settings.max_frame_bytes
         self.max_message_bytes = settings.max_message_bytes
         self.wants_cancel_notices = False
+        self._hears_refusals = False
         self.state = State.HEADER
         self.close_reason: str | None = None
         self._settings = settings
@@ -101,7 +110,7 @@ class Connection:
                     raise frame
                 self._on_frame(frame)
             except AmqpError as error:
-                self._close_connection(error, 0, 0)
+                self._close_connection(error)
         self._send_confirms()
 
     def _read_header(self) -> bool:
@@ -117,15 +126,15 @@ class Connection:
         return True
 
     def _on_frame(self, frame: wire.Frame) -> None:
-        if frame.kind == wire.HEARTBEAT:
-            return
+        if frame.kind not in _KINDS or (frame.kind == wire.HEARTBEAT and frame.payload):
+            raise wire.frame_error(frame, "unknown_frame")
         if frame.channel == 0:
             self._on_channel_zero(frame)
             return
         if self.state is State.CLOSING:
             return
-        if self.state is not State.RUNNING:
-            raise AmqpError(Reply.CHANNEL_ERROR, f"frame for channel {frame.channel} before connection.open")
+        if self.state is not State.RUNNING or frame.kind == wire.HEARTBEAT:
+            raise AmqpError(Reply.UNEXPECTED_FRAME, wire.describe_frame(frame))
         channel = self._channels.get(frame.channel)
         if channel is None:
             self._on_unknown_channel(frame)
@@ -135,8 +144,10 @@ class Connection:
     # Channel 0 ----------------------------------------------------------------------------------------------------
 
     def _on_channel_zero(self, frame: wire.Frame) -> None:
+        if frame.kind == wire.HEARTBEAT:
+            return
         if frame.kind != wire.METHOD:
-            raise AmqpError(Reply.UNEXPECTED_FRAME, "content frame on channel 0")
+            raise AmqpError(Reply.UNEXPECTED_FRAME, wire.describe_frame(frame))
         method = wire.decode_method(frame)
         if isinstance(method, commands.Connection.Close):
             self._release_all()
@@ -158,12 +169,13 @@ class Connection:
             self.state = State.RUNNING
             self._deadline_s = None
         else:
-            name = wire.method_name(method)
-            raise AmqpError(Reply.COMMAND_INVALID, f"unexpected method {name} on channel 0")
+            where = f"unexpected method in connection state {self.state.name.lower()}"
+            raise AmqpError(Reply.CHANNEL_ERROR, where, _index(method))
 
     def _on_start_ok(self, method: commands.Connection.StartOk) -> None:
+        self._hears_refusals = handshake.is_capable(method, "authentication_failure_close")
+        self.wants_cancel_notices = handshake.is_capable(method, "consumer_cancel_notify")
         self.user = handshake.authenticate(method, self._settings.users)
-        self.wants_cancel_notices = handshake.wants_cancel_notices(method)
         self._send(0, handshake.tune(self._settings))
         self.state = State.TUNE
 
@@ -176,34 +188,36 @@ class Connection:
 
     def _on_unknown_channel(self, frame: wire.Frame) -> None:
         method = wire.decode_method(frame) if frame.kind == wire.METHOD else None
-        if isinstance(method, commands.Channel.Close | commands.Channel.CloseOk):
-            return
         if not isinstance(method, commands.Channel.Open):
-            raise AmqpError(Reply.CHANNEL_ERROR, "expected 'channel.open'")
-        if frame.channel > self._limits.channel_max or len(self._channels) >= self._limits.channel_max:
-            limit = self._limits.channel_max
+            raise AmqpError(Reply.CHANNEL_ERROR, "expected 'channel.open'", _index(method))
+        limit = self._limits.channel_max
+        if len(self._channels) >= limit:
             raise AmqpError(
                 Reply.NOT_ALLOWED,
                 f"number of channels opened ({len(self._channels)}) has reached the negotiated channel_max ({limit})",
             )
         self._channels[frame.channel] = Channel(frame.channel, self)
-        self._send(frame.channel, commands.Channel.OpenOk())
+        # pamqp insists on a channel id in here, which AMQP 0-9-1 does not have and RabbitMQ leaves empty.
+        self.write(wire.encode_raw_method(frame.channel, commands.Channel.OpenOk.index, bytes(4)))
 
     def _on_channel(self, channel: Channel, frame: wire.Frame) -> None:
-        method: wire.Method | None = None
+        # A header or a body fails on behalf of the publish that it belongs to.
+        index = commands.Basic.Publish.index if channel.content is not None else 0
         try:
             if channel.closing:
                 self._on_closing_channel(channel, frame)
             elif frame.kind == wire.HEADER:
-                basic.content_header(channel, frame.payload)
+                basic.content_header(channel, frame)
             elif frame.kind == wire.BODY:
                 basic.content_body(channel, frame.payload)
             else:
                 basic.check_no_content(channel)
                 method = wire.decode_method(frame)
+                index = _index(method)
                 self._on_method(channel, method)
         except AmqpError as error:
-            self._fail(channel, error, method)
+            error.method_index = error.method_index or index
+            self._fail(channel, error)
 
     def _on_closing_channel(self, channel: Channel, frame: wire.Frame) -> None:
         # Until the client has seen our close, whatever it sends was sent in ignorance.
@@ -223,11 +237,17 @@ class Connection:
             self._close_channel_for_client(channel)
         elif isinstance(method, commands.Channel.Open):
             raise AmqpError(Reply.CHANNEL_ERROR, "second 'channel.open' seen")
-        elif isinstance(method, commands.Channel.Flow) and method.active:
-            self._send(channel.number, commands.Channel.FlowOk(True))
+        elif isinstance(method, commands.Channel.Flow):
+            self._on_flow(channel, method)
+        elif isinstance(method, _OMITTED):
+            raise not_implemented(wire.method_name(method))
         else:
-            name = method.name if isinstance(method, base.Frame) else type(method).__name__
-            raise AmqpError(Reply.NOT_IMPLEMENTED, f"{name.lower()} is not implemented by the embedded broker")
+            raise AmqpError(Reply.COMMAND_INVALID, "unimplemented method")
+
+    def _on_flow(self, channel: Channel, method: commands.Channel.Flow) -> None:
+        if not method.active:
+            raise AmqpError(Reply.NOT_IMPLEMENTED, "active=false")
+        self._send(channel.number, commands.Channel.FlowOk(True))
 
     def _close_channel_for_client(self, channel: Channel) -> None:
         channel.send_confirms()
@@ -235,33 +255,39 @@ class Connection:
         del self._channels[channel.number]
         self._send(channel.number, commands.Channel.CloseOk())
 
-    def _fail(self, channel: Channel, error: AmqpError, method: wire.Method | None) -> None:
-        index = _index(method, channel)
+    def _fail(self, channel: Channel, error: AmqpError) -> None:
         if error.hard:
-            self._close_connection(error, index >> 16, index & 0xFFFF)
-            return
+            raise error
         channel.send_confirms()
         channel.requeue(channel.detach())
-        self._send(channel.number, commands.Channel.Close(error.code, error.reply_text, index >> 16, index & 0xFFFF))
+        self._send(channel.number, commands.Channel.Close(*_reasons(error)))
 
     # The end ------------------------------------------------------------------------------------------------------
 
-    def _close_connection(self, error: AmqpError, class_id: int, method_id: int) -> None:
+    def _close_connection(self, error: AmqpError) -> None:
         """Tell the client why, and wait for its close-ok; the first reason counts."""
         if self.state in (State.CLOSING, State.CLOSED):
             self._finish(self.close_reason)
-            return
-        self._send_confirms()
-        self._release_all()
-        self.close_reason = error.reply_text
-        self._send(0, commands.Connection.Close(error.code, error.reply_text, class_id, method_id))
-        self.state = State.CLOSING
-        self._deadline_s = self.vhost.now_s + self._settings.close_timeout_s
+        elif self.state is State.RUNNING or self._is_told_early(error):
+            self._send_confirms()
+            self._release_all()
+            self.close_reason = error.reply_text
+            self._send(0, commands.Connection.Close(*_reasons(error)))
+            self.state = State.CLOSING
+            self._deadline_s = self.vhost.now_s + self._settings.close_timeout_s
+        else:
+            self._finish(error.reply_text)
+
+    def _is_told_early(self, error: AmqpError) -> bool:
+        # Before connection.open, RabbitMQ explains only a refused login (to who can hear it) and an unknown vhost.
+        if self.state is State.START:
+            return self._hears_refusals and error.code == Reply.ACCESS_REFUSED
+        return self.state is State.OPEN and error.code in (Reply.NOT_ALLOWED, Reply.CONNECTION_FORCED)
 
     def force_close(self, explanation: str, now_s: float) -> None:
         """Close it from the broker's side with 320 CONNECTION_FORCED."""
         self.vhost.now_s = now_s
-        self._close_connection(AmqpError(Reply.CONNECTION_FORCED, explanation), 0, 0)
+        self._close_connection(AmqpError(Reply.CONNECTION_FORCED, explanation))
 
     def lost(self, reason: str | None, now_s: float) -> None:
         """The socket is gone: everything that the connection held is free again."""
@@ -309,10 +335,13 @@ class Connection:
             self.write(wire.HEARTBEAT_FRAME)
 
 
-def _index(method: wire.Method | None, channel: Channel) -> int:
+def _index(method: wire.Method | None) -> int:
     if isinstance(method, base.Frame):
         return method.index
-    if isinstance(method, wire.Ack):
-        return commands.Basic.Ack.index
-    # A header or a body fails on behalf of the publish that it belongs to.
-    return commands.Basic.Publish.index
+    hot = {wire.Ack: commands.Basic.Ack.index, wire.Publish: commands.Basic.Publish.index}
+    return 0 if method is None else hot[type(method)]
+
+
+def _reasons(error: AmqpError) -> tuple[int, str, int, int]:
+    """The arguments of both close methods."""
+    return error.code, error.reply_text, error.method_index >> 16, error.method_index & 0xFFFF

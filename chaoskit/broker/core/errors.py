@@ -33,13 +33,13 @@ class Reply(IntEnum):
 class AmqpError(Exception):
     """A failure that is the client's, to be told with Channel.Close or Connection.Close.
 
-    `hard` errors close the connection. Vhost and authentication failures are soft codes that the connection
-    itself reports, because no channel is involved.
+    `hard` errors close the connection. `method_index` is class and method of what failed, 0 when unknown.
     """
 
-    def __init__(self, code: Reply, explanation: str) -> None:
+    def __init__(self, code: Reply, explanation: str, method_index: int = 0) -> None:
         super().__init__(explanation)
         self.code = code
+        self.method_index = method_index
         self.hard = code == Reply.CONNECTION_FORCED or code >= Reply.FRAME_ERROR
 
     @property

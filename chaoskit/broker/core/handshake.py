@@ -87,10 +87,10 @@ def _read_amqplain(response: bytes) -> tuple[str, str] | None:
     return (user, password) if isinstance(user, str) and isinstance(password, str) else None
 
 
-def wants_cancel_notices(method: commands.Connection.StartOk) -> bool:
-    """Whether the client said that it understands a basic.cancel from the broker."""
+def is_capable(method: commands.Connection.StartOk, capability: str) -> bool:
+    """Whether the client said that it understands an extension, such as `consumer_cancel_notify`."""
     capabilities = (method.client_properties or {}).get("capabilities")
-    return isinstance(capabilities, dict) and bool(capabilities.get("consumer_cancel_notify"))
+    return isinstance(capabilities, dict) and bool(capabilities.get(capability))
 
 
 def agree(method: commands.Connection.TuneOk, settings: Settings) -> Limits:
@@ -118,4 +118,4 @@ def _negotiated(name: str, minimum: int, client: int, server: int) -> int:
 def check_vhost(method: commands.Connection.Open) -> None:
     """Raises AmqpError 530 for a virtual host other than `/`."""
     if method.virtual_host != "/":
-        raise AmqpError(Reply.NOT_ALLOWED, f"vhost '{method.virtual_host}' not found")
+        raise AmqpError(Reply.NOT_ALLOWED, f"vhost {method.virtual_host} not found", method.index)

@@ -5,6 +5,7 @@ Properties stay encoded: a broker hands them on, and only a few of them mean som
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from chaoskit.broker.core import wire
@@ -12,7 +13,9 @@ from chaoskit.broker.core.errors import AmqpError, Reply
 
 _ONLY_DELIVERY_MODE = b"\x10\x00"
 _NOTHING = b"\x00\x00"
-_MAX_EXPIRATION_MS = 2**32 - 1
+_INTEGER = re.compile(r"[+-]?[0-9]{1,20}", re.ASCII)
+# Ten years of 365 days, RabbitMQ's limit for every timer.
+MAX_TIME_TO_LIVE_MS = 10 * 365 * 86_400_000
 
 
 @dataclass(slots=True, frozen=True, eq=False)
@@ -48,7 +51,23 @@ def read_message(publish: wire.Publish, properties: bytes, body: bytes, user: st
 
 
 def _read_expiration(text: str) -> int:
-    digits = text.isascii() and text.isdigit()
-    if not digits or int(text) > _MAX_EXPIRATION_MS:
-        raise AmqpError(Reply.PRECONDITION_FAILED, f"invalid expiration '{text}'")
+    number = _INTEGER.match(text)
+    if number is None:
+        raise _invalid(text, "no_integer")
+    if number.end() < len(text):
+        raise _invalid(text, f'{{leftover_string,"{text[number.end() :]}"}}')
+    reason = check_milliseconds(int(text))
+    if reason is not None:
+        raise _invalid(text, reason)
     return int(text)
+
+
+def check_milliseconds(value_ms: int) -> str | None:
+    """Why RabbitMQ refuses this as a time to live, or None."""
+    if value_ms < 0:
+        return f"{{value_negative,{value_ms}}}"
+    return f"{{value_too_big,{value_ms}}}" if value_ms > MAX_TIME_TO_LIVE_MS else None
+
+
+def _invalid(text: str, reason: str) -> AmqpError:
+    return AmqpError(Reply.PRECONDITION_FAILED, f"invalid expiration '{text}': {reason}")

@@ -70,7 +70,7 @@ def queue_declare(channel: Channel, method: commands.Queue.Declare) -> None:
 
 
 def _check_queue(channel: Channel, method: commands.Queue.Declare) -> Queue:
-    queue = find_queue(channel, method.queue)
+    queue = channel.vhost.queue(method.queue, channel.link)
     queue.expire(channel.vhost.now_s)
     return queue
 
@@ -89,9 +89,10 @@ def _make_queue(channel: Channel, method: commands.Queue.Declare) -> Queue:
 
 
 def _binding_ends(channel: Channel, method: Any) -> tuple[Exchange, Queue, str]:
-    queue = find_queue(channel, method.queue)
+    name = queue_name(channel, method.queue)
     _refuse_default_exchange(method.exchange)
     exchange = channel.vhost.exchange(method.exchange)
+    queue = channel.vhost.queue(name, channel.link)
     # Without a queue name the routing key, too, falls back to the queue declared last.
     key = method.routing_key if method.queue or method.routing_key else queue.name
     return exchange, queue, key
@@ -105,9 +106,15 @@ def queue_bind(channel: Channel, method: commands.Queue.Bind) -> None:
 
 
 def queue_unbind(channel: Channel, method: commands.Queue.Unbind) -> None:
-    exchange, queue, routing_key = _binding_ends(channel, method)
-    if exchange.unbind(queue, routing_key, method.arguments or {}):
-        channel.vhost.drop_if_unused(exchange)
+    try:
+        exchange, queue, routing_key = _binding_ends(channel, method)
+    except AmqpError as error:
+        # A binding whose queue or exchange is gone is gone too, which is what the client wants.
+        if error.code != Reply.NOT_FOUND:
+            raise
+    else:
+        if exchange.unbind(queue, routing_key, method.arguments or {}):
+            channel.vhost.drop_if_unused(exchange)
     channel.send(commands.Queue.UnbindOk())
 
 

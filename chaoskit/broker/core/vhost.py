@@ -144,8 +144,8 @@ class VirtualHost:
 
     def delete_exchange(self, name: str, if_unused: bool) -> None:
         """Remove it; one that does not exist is fine. Raises AmqpError 403, 406."""
-        if name.startswith("amq."):
-            raise _reserved("exchange", name)
+        if name in _PREDECLARED:
+            raise AmqpError(Reply.ACCESS_REFUSED, f"deletion of system exchange '{name}' in vhost '/' not allowed")
         exchange = self.exchanges.get(name)
         if exchange is not None and if_unused and exchange.in_use:
             raise AmqpError(Reply.PRECONDITION_FAILED, f"exchange '{name}' in vhost '/' in use")

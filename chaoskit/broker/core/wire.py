@@ -25,6 +25,7 @@ FRAME_OVERHEAD_BYTES = 8
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 BASIC_CLASS = 60
+_SHOWN_OCTETS = 16
 
 _FRAME_START = struct.Struct(">BHI")
 _INDEX = struct.Struct(">I")
@@ -95,38 +96,53 @@ class FrameReader:
         buffer, start, available = self._buffer, 0, len(self._buffer)
         while available - start >= 7:
             kind, channel, size = _FRAME_START.unpack_from(buffer, start)
-            error = self._refuse(kind, size)
-            end = start + size + FRAME_OVERHEAD_BYTES
-            if error is None and available < end:
-                break
-            if error is None and buffer[end - 1] != FRAME_END:
-                error = AmqpError(Reply.FRAME_ERROR, f"type {kind}, invalid frame end marker {buffer[end - 1]}")
-            if error is not None:
-                frames.append(error)
+            # Refused by its length alone, so that nobody has to send (or we to keep) what is too large.
+            if size > self.max_frame_bytes:
+                frames.append(self._too_large(kind, size))
                 start = available
                 break
-            frames.append(Frame(kind, channel, bytes(buffer[start:end])))
+            end = start + size + FRAME_OVERHEAD_BYTES
+            if available < end:
+                break
+            frame = Frame(kind, channel, bytes(buffer[start:end]))
             start = end
+            if frame.raw[-1] != FRAME_END:
+                frames.append(frame_error(frame, f"{{invalid_frame_end_marker,{frame.raw[-1]}}}"))
+                start = available
+                break
+            frames.append(frame)
         del buffer[:start]
         return frames
 
-    def _refuse(self, kind: int, size_bytes: int) -> AmqpError | None:
+    def _too_large(self, kind: int, size_bytes: int) -> AmqpError:
+        # RabbitMQ names the limit without the frame's own 8 bytes, and lets them pass all the same.
         limit_bytes = self.max_frame_bytes - FRAME_OVERHEAD_BYTES
-        if kind not in (METHOD, HEADER, BODY, HEARTBEAT):
-            return AmqpError(Reply.FRAME_ERROR, f"unknown frame type {kind}")
-        if size_bytes > limit_bytes:
-            return AmqpError(Reply.FRAME_ERROR, f"type {kind}, {{frame_too_large,{size_bytes},{limit_bytes}}}")
-        return None
+        return frame_error(Frame(kind, 0, b""), f"{{frame_too_large,{size_bytes},{limit_bytes}}}")
+
+
+def frame_error(frame: Frame, reason: str) -> AmqpError:
+    """501 in RabbitMQ's words, with the first bytes of what came."""
+    return AmqpError(Reply.FRAME_ERROR, f"{describe_frame(frame)}: {reason}")
+
+
+def describe_frame(frame: Frame) -> str:
+    """Type and first bytes of a frame, as RabbitMQ shows them (an Erlang binary)."""
+    payload = frame.payload
+    shown = payload[:_SHOWN_OCTETS]
+    what = "all octets" if len(shown) == len(payload) else f"first {_SHOWN_OCTETS} octets"
+    printable = bool(shown) and all(32 <= octet < 127 for octet in shown)
+    octets = f'"{shown.decode()}"' if printable else ",".join(map(str, shown))
+    return f"type {frame.kind}, {what} = <<{octets}>>"
 
 
 def decode_method(frame: Frame) -> Method:
     """The method in a method frame.
 
-    Raises AmqpError 502 for one whose arguments cannot be read, 540 for an unknown one.
+    Raises AmqpError 501 for one that cannot be read, 540 for an unknown one.
     """
     raw = frame.raw
     if len(raw) < 12:
-        raise AmqpError(Reply.SYNTAX_ERROR, "method frame without a method")
+        raise frame_error(frame, "unknown_frame")
     (index,) = _INDEX.unpack_from(raw, 7)
     if index == commands.Basic.Publish.index:
         return _decode_publish(frame.payload)
@@ -138,14 +154,18 @@ def decode_method(frame: Frame) -> Method:
 
 def _decode_rare(index: int, raw: bytes) -> base.Frame:
     if index not in commands.INDEX_MAPPING:
-        raise AmqpError(Reply.NOT_IMPLEMENTED, f"unknown method {index >> 16}.{index & 0xFFFF}")
+        raise AmqpError(Reply.NOT_IMPLEMENTED, f"unknown method {index >> 16}.{index & 0xFFFF}", index)
     try:
         method = pamqp_frame.unmarshal(raw)[2]
     except _DECODE_ERRORS_AND_DEPTH as error:
-        name = method_name(commands.INDEX_MAPPING[index]())
-        raise AmqpError(Reply.SYNTAX_ERROR, f"cannot read the arguments of {name}") from error
+        raise _cannot_decode(raw[11:-1], index) from error
     assert isinstance(method, base.Frame)
     return method
+
+
+def _cannot_decode(arguments: bytes, index: int) -> AmqpError:
+    octets = ",".join(map(str, arguments[:_SHOWN_OCTETS]))
+    return AmqpError(Reply.FRAME_ERROR, f"cannot decode <<{octets}>>", index)
 
 
 def method_name(method: Method) -> str:
@@ -163,7 +183,7 @@ def _decode_publish(payload: bytes) -> Publish:
         routing_key, offset = _read_short_string(payload, offset)
         bits = payload[offset]
     except (IndexError, UnicodeDecodeError) as error:
-        raise AmqpError(Reply.SYNTAX_ERROR, "cannot read the arguments of basic.publish") from error
+        raise _cannot_decode(payload[4:], commands.Basic.Publish.index) from error
     return Publish(exchange, routing_key, bool(bits & 1), bool(bits & 2))
 
 
@@ -174,13 +194,14 @@ def _read_short_string(data: bytes, offset: int) -> tuple[str, int]:
     return data[offset + 1 : end].decode(), end
 
 
-def decode_content_header(payload: bytes) -> tuple[int, int, bytes]:
+def decode_content_header(frame: Frame) -> tuple[int, int, bytes]:
     """(class id, size of the body in bytes, flags and values of the properties as they are).
 
-    Raises AmqpError 502 for a header that is cut short.
+    Raises AmqpError 501 for a header that is cut short.
     """
+    payload = frame.payload
     if len(payload) < 14:
-        raise AmqpError(Reply.SYNTAX_ERROR, "cannot read the content header")
+        raise frame_error(frame, "unknown_frame")
     class_id, _, size_bytes = _CONTENT_START.unpack_from(payload)
     return class_id, size_bytes, payload[12:]
 
