@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 from chaoskit.durable import partition_repair, partition_rows
 from chaoskit.durable.errors import CorruptFileError, MustExitError, UnusableFileError, WriteFailedError
-from chaoskit.durable.files import Disk, StrPath
+from chaoskit.durable.files import Disk, StrPath, SystemCalls
 from chaoskit.durable.names import safe_name
 from chaoskit.durable.partition_repair import Cut
 from chaoskit.durable.partition_rows import Row
@@ -99,7 +99,7 @@ class PartitionManager:
         key_column: str | None = None,
         keep_processed: int | None = None,
         compact_pairs_above: int = 20_000,
-        disk: Disk | None = None,
+        system: SystemCalls = os,
     ) -> None:
         """Nothing is read or written before `recover`. Raises ValueError for arguments that make no sense.
 
@@ -121,7 +121,7 @@ class PartitionManager:
         self._data_dir = os.fspath(data_dir)
         self._key = self.columns.index(key_column)
         self._header = partition_rows.header_bytes(self.columns)
-        self._disk = Disk() if disk is None else disk
+        self._disk = Disk(system)
         self._state = ChunkState(
             self._disk, self._state_dir, keep_processed=keep_processed, compact_pairs_above=compact_pairs_above
         )

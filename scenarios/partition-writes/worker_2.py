@@ -55,6 +55,7 @@ class Worker:
             os.path.join(data_dir, "rejected", "messages.jsonl"), max_bytes=1 << 28, max_body_bytes=1 << 24
         )
         self.manager = manager
+        self.confirmed_id = ""
 
     def run(self) -> None:
         """Repair what an earlier life left behind, then work until SIGTERM."""
@@ -66,6 +67,8 @@ class Worker:
 
     def serve(self, channel: BlockingChannel) -> None:
         """Take messages from the input queue."""
+        # A broker that was away may have lost what it confirmed.
+        self.confirmed_id = ""
         amqp.declare(channel, self.input_queue)
         amqp.declare(channel, self.output_queue)
         say(f"Waiting for chunks in {self.input_queue}")
@@ -113,8 +116,10 @@ class Worker:
             return
         for partition in result.partitions:
             say(f"Wrote partition {partition} from chunk {chunk.id}")
-        # A kill behind this line forwards the chunk a second time, under the same message id.
-        amqp.publish(channel, self.output_queue, chunk.id, body)
+        # A kill behind this line forwards the chunk a second time, under the same message id; a full disk does not.
+        if self.confirmed_id != chunk.id:
+            amqp.publish(channel, self.output_queue, chunk.id, body)
+            self.confirmed_id = chunk.id
         self.manager.mark_processed(chunk.id)
         say(f"Completed processing chunk {chunk.id}")
 
