@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from chaoskit.broker.server import EmbeddedBroker
 from chaoskit.engine.executor import Executor
-from chaoskit.engine.pipeline import Pipeline
+from chaoskit.engine.pipeline import Depth, Pipeline
 from chaoskit.faults import MessageAction
 from chaoskit.model.errors import EnvironmentProblem
 from chaoskit.model.events import EnvironmentLost, Flag, Message
@@ -136,6 +136,9 @@ class LocalConnections:
 
     def depths(self) -> str:
         return "; ".join(self._waiting().values())
+
+    def queues(self) -> Mapping[str, Depth]:
+        return {name: Depth(q.ready, q.unacked, q.consumers) for name, q in self._broker.queues().items()}
 
     def cut(self, program: str) -> None:
         self._proxies[program].cut()

@@ -7,7 +7,7 @@ plan: the executor acts through its verbs. Which broker, proxies and runtime it 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from chaoskit.engine.members import Member, State
 from chaoskit.model.errors import EnvironmentProblem
@@ -27,6 +27,14 @@ _JOURNALED_LINES = 20_000
 EventSink = Callable[[AnyEvent], None]
 
 
+class Depth(NamedTuple):
+    """What a queue holds and who waits at it."""
+
+    ready: int
+    unacked: int
+    consumers: int
+
+
 class Connections(Protocol):
     """What the pipeline needs of broker and proxies."""
 
@@ -43,6 +51,9 @@ class Connections(Protocol):
 
     def depths(self) -> str:
         """The queues that are not empty, in words."""
+
+    def queues(self) -> Mapping[str, Depth]:
+        """Every queue of the broker."""
 
     def cut(self, program: str) -> None: ...
 
@@ -61,6 +72,7 @@ class Pipeline:
         self.changed = asyncio.Event()
         self.stopping = False
         self.last_event_s = 0.0
+        self.journaled_lines = _JOURNALED_LINES
         self.before_restart: Callable[[str], None] = lambda program: None
         self._sink = sink
         self._began = time.monotonic()
@@ -90,10 +102,10 @@ class Pipeline:
 
     def program_line(self, program: str, life: int, text: str) -> None:
         count = self._lines[program] = self._lines.get(program, 0) + 1
-        if count <= _JOURNALED_LINES or program == self.scenario.verifier.program:
+        if count <= self.journaled_lines or program == self.scenario.verifier.program:
             self.emit(LogLine(self.now_s(), program, life, text))
-        elif count == _JOURNALED_LINES + 1:
-            self.emit(LogsCut(self.now_s(), program, _JOURNALED_LINES))
+        elif count == self.journaled_lines + 1:
+            self.emit(LogsCut(self.now_s(), program, self.journaled_lines))
 
     def program_exited(self, program: str, life: int, code: int) -> None:
         member = self.members[program]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from chaoskit import tap
 from chaoskit.runtime.base import Launch
-from chaoskit.runtime.processes import MARK, spawn_plain
+from chaoskit.runtime.processes import MARK, owned, spawn_plain
 
 Starter = Callable[[Launch, bool], tuple[int, int | None]]
 _PR_SET_CHILD_SUBREAPER = 36
@@ -84,7 +84,13 @@ class Prepared:
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,
-                    env={**os.environ, MARK: self._mark, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+                    env={
+                        **os.environ,
+                        MARK: self._mark,
+                        **owned(),
+                        "PYTHONUNBUFFERED": "1",
+                        "PYTHONDONTWRITEBYTECODE": "1",
+                    },
                 )
             self._servers[key] = ours, process
         return self._servers[key][0]

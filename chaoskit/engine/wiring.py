@@ -23,8 +23,9 @@ async def assemble_local(
     pipeline: Pipeline,
     executor: Executor,
     starter: Starter = start_new,
+    tapped: bool = True,
 ) -> None:
-    """Give `pipeline` an embedded broker, proxies, taps on its targets, and local processes.
+    """Give `pipeline` an embedded broker, proxies, taps on its targets (where `tapped`), and local processes.
 
     Raises EnvironmentProblem when this machine cannot provide them.
     """
@@ -36,7 +37,7 @@ async def assemble_local(
         broker=lambda program: ("127.0.0.1", connections.proxy_port(program)),
         root=runtime.data_dir,
         starter=starter,
-        targets=scenario.target if tap_unavailable() is None else (),
+        targets=scenario.target if tapped and tap_unavailable() is None else (),
     )
     runtime.use(taps.spawn)
     await connections.start()

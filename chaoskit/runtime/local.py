@@ -16,7 +16,7 @@ from pathlib import Path
 from chaoskit.model.errors import EnvironmentProblem
 from chaoskit.model.scenario import Scenario
 from chaoskit.runtime.base import Launch, Listener, Spawner
-from chaoskit.runtime.processes import MARK, Process, marked, spawn_plain
+from chaoskit.runtime.processes import MARK, Process, marked, owned, spawn_plain
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT")
 
@@ -82,6 +82,7 @@ class LocalRuntime:
         passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         own = {
             MARK: self.mark,
+            **owned(),
             "CHAOSKIT_PROGRAM": program,
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",

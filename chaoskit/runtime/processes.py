@@ -17,6 +17,8 @@ from pathlib import Path
 from chaoskit.runtime.base import Launch
 
 MARK = "CHAOSKIT_RUN"
+# Beside the mark: which process started it, so that the programs of a dead one can be told from those of a live one.
+OWNER = "CHAOSKIT_OWNER"
 LINE_LIMIT = 4096
 _READ_BYTES = 65536
 # A dead program's pipe may be held open by a child that escaped; its lines are not waited for longer than this.
@@ -165,9 +167,28 @@ def marked(run: str) -> list[int]:
     return [pid for pid in pids if pid != os.getpid() and _carries(pid, f"{MARK}={run}".encode(), whole=bool(run))]
 
 
-def _carries(pid: int, mark: bytes, whole: bool) -> bool:
+def identity(pid: int) -> str | None:
+    """A process for as long as the machine is up, `pid:start time in ticks`; None when there is none (or no /proc)."""
     try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
-        return False
+        return None
+    return f"{pid}:{fields[19]}" if fields[0] not in "ZX" else None
+
+
+def owned() -> dict[str, str]:
+    """The variable that names this process as the owner of a program that it starts."""
+    return {OWNER: identity(os.getpid()) or str(os.getpid())}
+
+
+def variables_of(pid: int) -> list[bytes]:
+    """The environment that a process was started with; empty when it cannot be read."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def _carries(pid: int, mark: bytes, whole: bool) -> bool:
+    variables = variables_of(pid)
     return any(v == mark if whole else v.startswith(mark) for v in variables)
