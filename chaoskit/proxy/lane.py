@@ -162,7 +162,7 @@ class Lane:
     def _take(self, frame: wire.Frame, out: Output) -> None:
         if frame.kind == wire.METHOD:
             self._take_method(frame, out)
-        elif frame.channel in self._open and frame.kind in (wire.HEADER, wire.BODY):
+        elif frame.channel in self._open:
             self._take_content(frame, self._open[frame.channel], out)
         else:
             out.chunks.append(frame.raw)
@@ -178,7 +178,7 @@ class Lane:
 
     def _take_content(self, frame: wire.Frame, unit: Unit, out: Output) -> None:
         is_first = len(unit.frames) == 1
-        if is_first != (frame.kind == wire.HEADER) or (is_first and len(frame.raw) < wire.HEADER_FRAME_BYTES):
+        if not _continues(unit, frame):
             self._release(frame.channel, out)
             out.chunks.append(frame.raw)
             return
@@ -228,6 +228,13 @@ class Lane:
         if not action.before:
             _pass_on(decision, out)
         out.cut = self._stopped = True
+
+
+def _continues(unit: Unit, frame: wire.Frame) -> bool:
+    """Whether a frame is the one that has to follow: a content header first, then nothing but body frames."""
+    if len(unit.frames) == 1:
+        return frame.kind == wire.HEADER and len(frame.raw) >= wire.HEADER_FRAME_BYTES
+    return frame.kind == wire.BODY
 
 
 def _pass_on(decision: Decision, out: Output) -> None:

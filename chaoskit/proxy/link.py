@@ -1,8 +1,9 @@
 """One connection through the proxy on asyncio: two sockets around a Conversation. No protocol knowledge.
 
-When one side ends, what it sent before still reaches the other side: a program that is killed after its send has
-sent. Reading stops while the other side does not drain and while a message is delayed, so that the end of a
-connection is noticed only after the delay.
+When one side ends, what arrived from it before still reaches the other side: a program that is killed after its send
+has sent. (Unless it dies with deliveries unread: the kernel then resets the connection and throws away what it had
+not transmitted yet, as it would on a direct connection to a broker.) Reading stops while the other side does not drain
+and while a message is delayed, so that the end of a connection is noticed only after the delay.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ class Upstream(NamedTuple):
     port: int
     user: str
     password: str
+    embedded: bool
 
 
 class Bench:
@@ -48,7 +49,7 @@ class Bench:
         self.injector = self.new_injector()
 
     def new_injector(self, **changed: Any) -> Injector:
-        host, port, user, password = self.upstream
+        host, port, user, password, _ = self.upstream
         options: dict[str, Any] = {"user": user, "password": password, "on_change": self.on_change} | changed
         return Injector((host, port), self.on_message, counts=self.counts, topology=self.topology, **options)
 
@@ -81,7 +82,7 @@ class Bench:
         return proxy
 
     def parameters(self, port: int | None = None, **options: Any) -> pika.ConnectionParameters:
-        host, own_port, user, password = self.upstream
+        host, own_port, user, password, _ = self.upstream
         login = pika.PlainCredentials(user, password)
         return pika.ConnectionParameters(host, port or own_port, credentials=login, **options)
 
@@ -161,11 +162,11 @@ def upstream(call: Callable[[Coroutine[Any, Any, Any]], Any]) -> Iterator[Upstre
     url = os.environ.get("CHAOSKIT_AMQP_URL")
     if url:
         given = pika.URLParameters(url)
-        yield Upstream(given.host, given.port, given.credentials.username, given.credentials.password)
+        yield Upstream(given.host, given.port, given.credentials.username, given.credentials.password, False)
         return
     broker = EmbeddedBroker()
     call(broker.start())
-    yield Upstream("127.0.0.1", broker.port, "guest", "guest")
+    yield Upstream("127.0.0.1", broker.port, "guest", "guest", True)
     call(broker.close())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pamqp import commands, frame, header
 
@@ -17,6 +17,11 @@ HOLD_LIMIT_BYTES = 2000
 NAMES = st.text(max_size=20)
 PATTERN = bytes(range(256)) * 12
 Basic, Queue, Exchange = commands.Basic, commands.Queue, commands.Exchange
+
+
+# The machine may be busy with other tests; how long an example takes says nothing here.
+settings.register_profile("proxy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("proxy")
 
 
 def conversation(answer=lambda seen: FORWARD, topology=None):
