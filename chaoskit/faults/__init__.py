@@ -1,11 +1,22 @@
 """Faults: one module a fault, and `TABLE`, the one list of them. docs/adding-a-fault.md says how to add one."""
 
-from chaoskit.faults import cut, delay, duplicate, kill, pause, stop
+from chaoskit.faults import (
+    cut,
+    delay,
+    duplicate,
+    eintr,
+    eio,
+    enospc,
+    kill,
+    pause,
+    power_loss,
+    short_write,
+    stop,
+)
 from chaoskit.faults.base import CallAction, Fault, Hands, MessageAction, Option
 from chaoskit.faults.check import check_plan
 
-TABLE: dict[str, Fault] = {
-    fault.name: fault for fault in (kill.FAULT, stop.FAULT, pause.FAULT, cut.FAULT, duplicate.FAULT, delay.FAULT)
-}
+_MODULES = (kill, power_loss, enospc, eio, eintr, short_write, stop, pause, cut, duplicate, delay)
+TABLE: dict[str, Fault] = {module.FAULT.name: module.FAULT for module in _MODULES}
 
 __all__ = ["TABLE", "CallAction", "Fault", "Hands", "MessageAction", "Option", "check_plan"]

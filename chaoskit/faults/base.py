@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from chaoskit.model.plan import Step
 from chaoskit.model.scenario import Scalar
-from chaoskit.model.triggers import AtCall, AtLog, AtMessage, AtTime
+from chaoskit.model.triggers import OPERATIONS, AtCall, AtLog, AtMessage, AtTime
 
 TargetKind = Literal["program", "queue"]
 TriggerKind = type[AtCall] | type[AtLog] | type[AtMessage] | type[AtTime]
@@ -35,11 +35,16 @@ class Hands(Protocol):
 
 @dataclass(frozen=True)
 class CallAction:
-    """What the tap does at a call: kill, pause, answer with an errno, or write less than asked."""
+    """What the tap does at a call: kill, answer with an errno, or write less than asked.
 
-    kind: Literal["kill", "pause", "errno", "short"]
+    `for_s` 0 is once; more is from then on, until it is healed after so many seconds. `power_loss` names the state
+    in which the files are found after the kill, None when they are left as they are.
+    """
+
+    kind: Literal["kill", "errno", "short"]
     errno: str | None = None
-    times: int | None = 1
+    for_s: float = 0
+    power_loss: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,13 @@ class Option:
 
 @dataclass(frozen=True)
 class Fault:
-    """One row of the table of faults."""
+    """One row of the table of faults. `operations` are the system calls at which it makes sense."""
 
     name: str
     summary: str
     target: TargetKind
     triggers: tuple[TriggerKind, ...]
+    operations: tuple[str, ...] = OPERATIONS
     options: Mapping[str, Option] = field(default_factory=dict)
     act: Callable[[Step, Hands], None] | None = None
     on_call: Callable[[Step], CallAction] | None = None
@@ -79,3 +85,14 @@ class Fault:
     def option(self, step: Step, name: str) -> Scalar:
         """The value of an option in a step, or its default."""
         return step.options.get(name, self.options[name].default)
+
+
+def errno_fault(errno: str, name: str, summary: str, operations: tuple[str, ...]) -> Fault:
+    """A fault that answers a call with an errno: once, or from then on until it is healed."""
+
+    def on_call(step: Step) -> CallAction:
+        return CallAction("errno", errno, float(fault.option(step, "for_s")))
+
+    for_s = Option(float, 0.0, "0: this call only; more: every such call from then on, healed after so many seconds")
+    fault = Fault(name, summary, "program", (AtCall,), operations, {"for_s": for_s}, on_call=on_call)
+    return fault

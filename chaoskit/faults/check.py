@@ -7,6 +7,7 @@ from chaoskit.model.errors import UsageError
 from chaoskit.model.plan import Plan, Step
 from chaoskit.model.scenario import Scalar, Scenario
 from chaoskit.model.sources import Source
+from chaoskit.model.triggers import AtCall
 
 
 def check_plan(plan: Plan, scenario: Scenario, table: Mapping[str, Fault], source: Source | None = None) -> None:
@@ -26,6 +27,8 @@ def _problem(step: Step, scenario: Scenario, fault: Fault) -> tuple[str, str]:
     if not isinstance(step.at, fault.triggers):
         takes = ", ".join(key for kind in fault.triggers for key in kind.KEYS)
         return f"{fault.name} does not take this trigger (it takes: {takes})", "at"
+    if isinstance(step.at, AtCall) and step.at.op not in fault.operations:
+        return f"{fault.name} does not happen at a {step.at.op} (but at: {', '.join(fault.operations)})", "at"
     for name, value in step.options.items():
         if name not in fault.options:
             return f"{fault.name} has no such option (it has: {', '.join(fault.options) or 'none'})", name

@@ -69,7 +69,10 @@ class LogsCut(Event, frozen=True, tag="logs-cut"):
 
 
 class Call(Event, frozen=True, tag="call"):
-    """A system call of the target that changed something; `result` is what the target was told."""
+    """A system call of the target that changed something; `result` is what the target was told.
+
+    `states` names the power-loss states after the call that differ, where an exploration asked for them.
+    """
 
     program: str
     life: int
@@ -78,6 +81,7 @@ class Call(Event, frozen=True, tag="call"):
     nth: int
     size: int = 0
     result: int = 0
+    states: tuple[str, ...] = ()
 
 
 class Message(Event, frozen=True, tag="message"):

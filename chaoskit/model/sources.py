@@ -3,6 +3,8 @@
 Loading is safe: no tag makes an object. A key that stands twice is an error, since the second would silently win.
 """
 
+import math
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,11 @@ from chaoskit.model.errors import UsageError
 
 T = TypeVar("T")
 Where = tuple[str | int, ...]
+_LARGEST_FILE_BYTES = 1_000_000
+_LARGEST_DOCUMENT = 100_000
+_DEEPEST = 50
+_LARGEST_NUMBER = 2**63
+_NO_CHARACTER = re.compile("[\x00\ud800-\udfff]")
 
 
 class _Loader(yaml.SafeLoader):
@@ -23,6 +30,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key.start_mark)
             if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} stands here twice", key.start_mark
@@ -85,19 +94,58 @@ def parse(text: str, name: str) -> Source:
     """Parse YAML `text`; `name` is what errors call it. Raises UsageError with the line."""
     try:
         root = yaml.compose(text, _Loader)
-        return Source(name, yaml.load(text, _Loader), root)
+        _check_size(root)
+        source = Source(name, yaml.load(text, _Loader), root)
+        _check_value(source, source.data, ())
+        return source
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         problem = " ".join(str(getattr(e, "problem", None) or e).split())
         raise UsageError(f"{name}, line {mark.line + 1 if mark else 1}: {problem}") from None
-    except (ValueError, RecursionError) as e:
+    except UsageError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as e:
+        # Values that contradict their tag (`!!bool perhaps`) come out of the YAML library as all of these.
         raise UsageError(f"{name}: not YAML that can be read: {e}") from None
+
+
+def _check_size(root: yaml.Node | None) -> None:
+    """Raises ValueError for a document that is too deep, or too large once its aliases are written out."""
+    waiting, count = [(root, 0)], 0
+    while waiting:
+        node, depth = waiting.pop()
+        count += 1
+        if count > _LARGEST_DOCUMENT or depth > _DEEPEST:
+            raise ValueError("it is nested too deeply, or its aliases stand for too much")
+        if isinstance(node, yaml.MappingNode):
+            waiting += [(part, depth + 1) for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += [(part, depth + 1) for part in node.value]
+
+
+def _check_value(source: Source, value: Any, where: Where) -> None:
+    """Refuse what no journal could hold: numbers beyond 64 bits, infinite ones, and characters that are none."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _check_value(source, str(key), where)
+            _check_value(source, part, (*where, str(key)))
+    elif isinstance(value, list):
+        for i, part in enumerate(value):
+            _check_value(source, part, (*where, i))
+    elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < _LARGEST_NUMBER):
+        raise source.error("the number is too large", where)
+    elif isinstance(value, str) and _NO_CHARACTER.search(value):
+        raise source.error("has a character that cannot be part of a text", where)
 
 
 def read(path: Path) -> Source:
     """Read and parse the YAML file `path`. Raises UsageError when it cannot be read or is no YAML."""
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE_BYTES + 1)
+        if len(data) > _LARGEST_FILE_BYTES:
+            raise UsageError(f"{path}: more than {_LARGEST_FILE_BYTES} bytes: is this the right file?")
+        return parse(data.decode("utf-8"), str(path))
     except OSError as e:
         raise UsageError(f"{path}: {e.strerror}") from None
     except UnicodeDecodeError as e:
