@@ -86,6 +86,7 @@ class Worker:
 
     def __init__(self, data_dir: str, input_queue: str, output_queue: str, expected_chunks: int) -> None:
         self.input_queue, self.output_queue = input_queue, output_queue
+        self.sent: set[str] = set()
         self.stop = amqp.Stop()
         self.dead_letters = DeadLetters(os.path.join(data_dir, "rejected", "messages.jsonl"))
         self.manager = StatefulWorkerManager(
@@ -159,15 +160,21 @@ class Worker:
             say(f"Client {chunk.client_id} not ready yet ({progress})")
 
     def finish(self, channel: BlockingChannel, client_id: str) -> None:
-        """Send the result, then mark the client: a kill in between sends it again, under the same message id."""
+        """Send the result, then mark the client: a kill in between sends it again, under the same message id.
+
+        When only the marking fails, on a full disk, the next attempt does not send again.
+        """
         state = self.manager.get_client_state(client_id)
         if state is None:
             return
-        say(f"Client {client_id} is ready! Aggregated sum: {state.total}")
-        body = json.dumps({"client_id": client_id, "sum": state.total}).encode()
-        amqp.publish(channel, self.output_queue, f"{client_id}/result", body)
-        say(f"Sent result chunk for client {client_id} (sum: {state.total})")
+        if client_id not in self.sent:
+            say(f"Client {client_id} is ready! Aggregated sum: {state.total}")
+            body = json.dumps({"client_id": client_id, "sum": state.total}).encode()
+            amqp.publish(channel, self.output_queue, f"{client_id}/result", body)
+            self.sent.add(client_id)
+            say(f"Sent result chunk for client {client_id} (sum: {state.total})")
         self.manager.mark_client_ready(client_id)
+        self.sent.discard(client_id)
 
 
 def main() -> None:
