@@ -1,5 +1,6 @@
 """Finds what travels with chaoskit: the scenarios, from a checkout or from an installed wheel, from any directory."""
 
+import os
 from pathlib import Path
 
 from chaoskit.model import scenario as scenarios
@@ -25,10 +26,9 @@ def find(name_or_path: str) -> Scenario:
     """The scenario of a bundled name, or of the path of a scenario.yaml or of its folder. Raises UsageError."""
     if name_or_path in names():
         return scenarios.load(scenarios_dir() / name_or_path / FILE_NAME)
-    path = Path(name_or_path)
-    if path.is_dir():
-        path = path / FILE_NAME
-    if path.is_file():
+    # os.path answers False also for what can be no path at all, such as a name that is too long.
+    path = Path(name_or_path, FILE_NAME) if os.path.isdir(name_or_path) else Path(name_or_path)
+    if os.path.isfile(path):
         return scenarios.load(path)
     bundled = ", ".join(names())
     raise UsageError(f"there is no scenario {name_or_path!r}: give the path of a scenario.yaml, or one of: {bundled}")

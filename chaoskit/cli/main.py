@@ -6,9 +6,8 @@ An error of the user or of the environment is one line and its exit code; anythi
 import os
 import signal
 import sys
-from typing import Annotated, Never
+from typing import Annotated, Any, Never
 
-import click
 import typer
 
 import chaoskit
@@ -16,6 +15,9 @@ from chaoskit.cli.output import err
 from chaoskit.model.errors import ChaoskitError
 from chaoskit.model.exit_codes import MEANINGS, ExitCode
 from chaoskit.report.clean import clean
+
+# Typer raises the errors of click, or in later versions those of its own copy of it: whichever BadParameter is one of.
+_BadUsage: type[Exception] = typer.BadParameter.__bases__[0]
 
 _EXIT_CODES = "\n".join(f"{int(code):>3}  {meaning}" for code, meaning in MEANINGS.items())
 HELP = f"""Chaos testing for message pipelines.
@@ -64,28 +66,36 @@ def _register() -> None:
     from chaoskit.cli import by_hand, catalog, inspecting, machine, run, saved  # noqa: F401
 
 
-def _on_sigterm(*_: object) -> Never:
+def _interrupt(*_: object) -> Never:
     raise KeyboardInterrupt
 
 
 def main() -> None:
     """Entry point. Ends the process with one of the documented exit codes."""
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         _register()
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except ChaoskitError as e:
         _fail(str(e), e.exit_code)
-    except click.ClickException as e:
-        hint = e.ctx.command_path if isinstance(e, click.UsageError) and e.ctx else "chaoskit"
-        _fail(f"{e.format_message()} ({hint} --help shows how)", ExitCode.USAGE)
-    except (KeyboardInterrupt, click.Abort):
+    except _BadUsage as e:
+        _fail(_with_hint(e), ExitCode.USAGE)
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output went away (`| head`); there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(int(ExitCode.FAILURE))
+    except OSError as e:
+        # A disk that is full, a limit that is reached: nothing of ours to mend, so one line says what it was.
+        _fail(f"{e.filename or 'this machine'}: {e.strerror or e}", ExitCode.ENVIRONMENT)
+
+
+def _with_hint(error: Any) -> str:
+    command = error.ctx.command_path if error.ctx else "chaoskit"
+    return f"{error.format_message()} ({command} --help shows how)"
 
 
 def _fail(message: str, code: ExitCode) -> Never:

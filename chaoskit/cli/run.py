@@ -1,5 +1,6 @@
 """`chaoskit run` and `chaoskit replay`."""
 
+import re
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,10 @@ from chaoskit.model.plan import dump
 from chaoskit.model.run import Report
 from chaoskit.model.scenario import Scalar, Scenario
 
+# What fits into 64 bits and comes out as it went in: others stay text, as the programs get them.
+_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+# The largest number that every reader of JSON keeps exact.
+_LARGEST_SEED = 2**53
 Runtime = Annotated[str, typer.Option(help="Where programs run: auto or local.", metavar="auto|local")]
 ScenarioName = Annotated[
     str, typer.Argument(metavar="SCENARIO", help="A bundled name, or the path of a scenario.yaml.")
@@ -31,7 +36,7 @@ ReportDir = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="The report as JSON on stdout, progress on stderr.")]
 Timeout = Annotated[
-    float | None, typer.Option("--timeout", metavar="S", min=0.1, help="Time limit of one run, in seconds.")
+    float | None, typer.Option("--timeout", metavar="S", min=0.1, max=1e6, help="Time limit of one run, in seconds.")
 ]
 
 
@@ -41,7 +46,7 @@ def run(
     kills: Annotated[int, typer.Option(min=0, help="Random kills of the target.")] = 0,
     duplicates: Annotated[int, typer.Option(min=0, help="Random messages sent twice.")] = 0,
     plan: Annotated[Path | None, typer.Option(metavar="FILE", help="Carry out this plan.yaml instead.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Draw the same faults again.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=_LARGEST_SEED, help="Draw the same faults again.")] = None,
     repeat: Annotated[int, typer.Option(min=1, help="Run with this many seeds, one after the other.")] = 1,
     settings: Settings = None,
     timeout: Timeout = None,
@@ -81,7 +86,11 @@ def run(
     ]
     if dry_run:
         return _dry_run(requests[0], as_json)
-    reports = [_one(request, as_json, junit, summary, report_dir) for request in requests]
+    reports: list[Report] = []
+    for request in requests:
+        reports.append(_one(request, as_json, junit, summary, report_dir))
+        if reports[-1].exit_code == ExitCode.INTERRUPTED:
+            break
     if repeat > 1 and not as_json:
         _sum_up(reports, out)
     return int(worst(ExitCode(r.exit_code) for r in reports))
@@ -168,5 +177,12 @@ def parse_settings(settings: list[str]) -> dict[str, Scalar]:
         name, equals, value = setting.partition("=")
         if not equals or not name:
             raise UsageError(f"--set {setting}: expected NAME=VALUE")
-        found[name] = int(value) if value.lstrip("-").isdecimal() else value
+        found[name] = int(value) if _WHOLE_NUMBER.fullmatch(value) else _sendable(name, value)
     return found
+
+
+def _sendable(name: str, value: str) -> str:
+    # Bytes of the command line that are no UTF-8 arrive as lone surrogates, which no journal can hold.
+    if not value.isprintable():
+        raise UsageError(f"--set {name}: the value has characters that cannot be printed")
+    return value

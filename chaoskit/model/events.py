@@ -177,6 +177,6 @@ def decode(line: bytes) -> AnyEvent | None:
         event: AnyEvent = _decoder.decode(line)
         return event
     except msgspec.ValidationError as e:
-        if "Invalid value" in str(e) and "type" in str(e):
+        if "Invalid value" in str(e) and str(e).endswith("`$.type`"):
             return None
         raise

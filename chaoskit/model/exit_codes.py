@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import Literal
+
+Result = Literal["pass", "fail", "error", "inconclusive"]
 
 
 class ExitCode(IntEnum):
@@ -34,7 +37,7 @@ _PRECEDENCE = (
     ExitCode.OK,
 )
 
-_RESULTS = {
+_RESULTS: dict[ExitCode, Result] = {
     ExitCode.OK: "pass",
     ExitCode.FAILURE: "fail",
     ExitCode.INCONCLUSIVE: "inconclusive",
@@ -46,6 +49,6 @@ def worst(codes: Iterable[ExitCode]) -> ExitCode:
     return min(codes, key=_PRECEDENCE.index, default=ExitCode.OK)
 
 
-def result_word(code: ExitCode) -> str:
+def result_word(code: ExitCode) -> Result:
     """The `result` of a report: pass, fail, error or inconclusive."""
     return _RESULTS.get(code, "error")

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from chaoskit.model.exit_codes import Result
 from chaoskit.model.scenario import Scalar
 from chaoskit.model.verdict import FaultRecord, Finding, Verdict
 
@@ -13,7 +14,7 @@ SCHEMA = 1
 class Control(msgspec.Struct, frozen=True):
     """The run without faults that came first. `crash_points` is None where no tap counted them."""
 
-    result: str
+    result: Result
     duration_s: float
     crash_points: int | None = None
 
@@ -26,7 +27,7 @@ class Report(msgspec.Struct, frozen=True):
     runtime: str
     seed: int
     parameters: dict[str, Scalar]
-    result: str
+    result: Result
     exit_code: int
     started: str
     duration_s: float

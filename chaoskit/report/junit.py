@@ -14,7 +14,7 @@ def render(report: Report) -> str:
     suite.timestamp = report.started.rstrip("Z")
     suite.add_property("seed", str(report.seed))
     suite.add_property("runtime", report.runtime)
-    suite.add_property("replay", report.replay)
+    suite.add_property("replay", clean(report.replay))
     for verdict in report.verdicts:
         suite.add_testcase(_verdict(report, verdict))
     for finding in report.findings:

@@ -35,7 +35,7 @@ def _verdicts(report: Report) -> Table:
     table = Table("verdict", "outcome", "detail", box=None, pad_edge=False, header_style="dim")
     for verdict in _worst_first(report):
         outcome = Text(verdict.outcome, style=_OUTCOMES[verdict.outcome])
-        table.add_row(clean(verdict.id, 60), outcome, Text(clean(verdict.detail)))
+        table.add_row(Text(clean(verdict.id, 60)), outcome, Text(clean(verdict.detail)))
     if len(report.verdicts) > _SHOWN_ROWS:
         table.add_row(f"(+{len(report.verdicts) - _SHOWN_ROWS} more)", "", "in report.json")
     return table
@@ -55,7 +55,7 @@ def _faults(report: Report) -> Table:
     for name in ("when", "back after", ""):
         table.add_column(name)
     for fault in report.faults:
-        name = f"{fault.fault} {clean(fault.target, 40)}"
+        name = Text(f"{fault.fault} {clean(fault.target, 40)}")
         table.add_row(name, Text(_where(fault)), _when(fault), _back(fault), _note(fault))
     return table
 
