@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["published", "delivered", "acked", "nacked", "rejected", "returned", "confirmed", "unconfirmed"]
-ChangeKind = Literal["connected", "disconnected", "refused", "consuming", "cancelled", "opaque", "copy-lost"]
+ChangeKind = Literal[
+    "connected", "disconnected", "refused", "consuming", "cancelled", "opaque", "copy-sent", "copy-lost"
+]
 
 PREVIEW_BYTES = 64
 """How much of a body `Seen.preview` holds."""
@@ -60,7 +62,7 @@ class Change:
     kind: "connected" and "disconnected" (one connection of the program, on both sides of the proxy), "refused" (the
     broker could not be reached, the program saw its connection close), "consuming" and "cancelled" (a consumer; the
     end of its channel or connection counts as cancelled), "opaque" (bytes that are no AMQP pass unread from here on),
-    "copy-lost" (a duplicate that was asked for and was not published).
+    "copy-sent" (a duplicate, confirmed by the broker) and "copy-lost" (one that was asked for and was not published).
     """
 
     kind: ChangeKind

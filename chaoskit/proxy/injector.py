@@ -15,6 +15,7 @@ from chaoskit.proxy.events import (
     INJECTED_PROGRAM,
     PREVIEW_BYTES,
     Change,
+    ChangeKind,
     Counts,
     OnChange,
     OnMessage,
@@ -50,6 +51,7 @@ class Injector:
         self._timeout_s = timeout_s
         self._waiting: deque[Copy] = deque()
         self._late: deque[Copy] = deque()
+        self._publishing = False
         self._publisher: Publisher | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -60,8 +62,8 @@ class Injector:
 
     @property
     def busy(self) -> bool:
-        """Whether a copy is on its way, not yet confirmed."""
-        return self._task is not None and not self._task.done()
+        """Whether a copy is on its way, not yet confirmed or lost; those for `send_late` are not."""
+        return bool(self._waiting) or self._publishing
 
     def put(self, copy: Copy) -> None:
         """Publish a copy soon, or keep it for `send_late`; returns at once."""
@@ -91,45 +93,62 @@ class Injector:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        if self._publisher is not None:
-            self._publisher.close()
+        self._disconnect()
 
     def _start(self) -> None:
         if self._waiting and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._work())
 
     async def _work(self) -> None:
+        try:
+            await self._publish_waiting()
+        finally:
+            self._publishing = False
+
+    async def _publish_waiting(self) -> None:
         while self._waiting:
             copy = self._waiting.popleft()
-            for _ in range(copy.count):
-                await self._publish(copy)
+            for left in reversed(range(copy.count)):
+                self._publishing = True
+                problem = await self._publish(copy)
+                # Whoever hears of the last copy finds `busy` false already.
+                self._publishing = left > 0
+                self._tell("copy-lost" if problem else "copy-sent", problem or ", ".join(self._queues(copy)))
 
-    async def _publish(self, copy: Copy) -> None:
+    async def _publish(self, copy: Copy) -> str:
+        """Publish once; the reason when that failed, else an empty string."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 publisher = await self._connect()
                 self._show(copy)
                 await publisher.publish(copy.exchange, copy.routing_key, copy.header_payload, copy.body)
         except (OSError, TimeoutError, PublisherError) as error:
-            self._give_up(str(error) or f"no answer of the broker in {self._timeout_s:g} s")
+            self._disconnect()
+            return str(error) or f"no answer of the broker in {self._timeout_s:g} s"
+        return ""
 
     async def _connect(self) -> Publisher:
         if self._publisher is None or self._publisher.closed:
             self._publisher = await Publisher.connect(self._upstream, *self._login)
         return self._publisher
 
-    def _give_up(self, reason: str) -> None:
+    def _disconnect(self) -> None:
         # The state of the connection is not known after a failure, the next copy begins with a new one.
         if self._publisher is not None:
             self._publisher.close()
             self._publisher = None
+
+    def _tell(self, kind: ChangeKind, detail: str) -> None:
         if self._on_change is not None:
-            self._on_change(Change("copy-lost", INJECTED_PROGRAM, reason))
+            self._on_change(Change(kind, INJECTED_PROGRAM, detail))
+
+    def _queues(self, copy: Copy) -> tuple[str, ...]:
+        queues = self._topology.resolve(copy.exchange, copy.routing_key)
+        return queues or (name_unresolved(copy.exchange, copy.routing_key),)
 
     def _show(self, copy: Copy) -> None:
         raw_header = wire.make_frame(wire.HEADER, 1, copy.header_payload)
-        queues = self._topology.resolve(copy.exchange, copy.routing_key)
-        for queue in queues or (name_unresolved(copy.exchange, copy.routing_key),):
+        for queue in self._queues(copy):
             self._on_message(
                 Seen(
                     "published",

@@ -99,7 +99,7 @@ class Lane:
     @property
     def waiting(self) -> bool:
         """Whether a message is being delayed."""
-        return self._delayed is not None
+        return self._delayed is not None and not self._stopped
 
     def limit_frames(self, limit_bytes: int) -> None:
         """Set the largest frame, as negotiated by the connection; 0 means no limit but the hold limit."""

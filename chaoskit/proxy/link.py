@@ -174,6 +174,11 @@ class Link:
         """The opposite end."""
         return self.broker if end is self.client else self.client
 
+    @property
+    def delaying(self) -> bool:
+        """Whether a message is held back in either direction."""
+        return self._conversation.client_lane.waiting or self._conversation.broker_lane.waiting
+
     def consumers(self) -> set[str]:
         """The queues that the program consumes from on this connection."""
         return set(self._conversation.consumers()) if self.connected else set()

@@ -68,6 +68,11 @@ class Proxy:
         """Whether the program has a connection through to the broker."""
         return any(link.connected for link in self._links)
 
+    @property
+    def delaying(self) -> bool:
+        """Whether a message is held back by a Delay right now."""
+        return any(link.delaying for link in self._links)
+
     def consumers(self) -> set[str]:
         """The queues that the program consumes from right now (the broker's consume-ok was seen)."""
         return {queue for link in self._links for queue in link.consumers()}

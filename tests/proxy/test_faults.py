@@ -35,6 +35,8 @@ def test_a_duplicate_is_published_with_every_property_and_confirms_are_untouched
     assert sorted(body for _, _, body in got) == [b"1", b"2", b"2", b"2", b"3"]
     assert all(found == properties for _, found, _ in got)
     assert [seen.delivery_tag for seen in bench.of("confirmed")] == [1, 2, 3]
+    assert [change.detail for change in bench.changes if change.kind == "copy-sent"] == [queue, queue]
+    assert not bench.injector.busy
 
 
 def test_an_injected_copy_is_seen_and_does_not_shift_the_numbers_of_the_originals(bench):
@@ -115,13 +117,15 @@ def test_a_copy_to_an_exchange_that_is_gone_is_reported_lost_and_the_next_one_ar
 
 def test_a_delayed_message_holds_its_direction_and_nothing_overtakes_it(bench):
     queue = bench.queue()
-    bench.answer = at("published", 1, Delay(0.3))
+    bench.answer, proxy = at("published", 1, Delay(0.3)), bench.proxy()
     began = time.monotonic()
-    channel = bench.channel(bench.proxy().port)
+    channel = bench.channel(proxy.port)
     for body in (b"1", b"2", b"3"):
         channel.basic_publish("", queue, body)
+    bench.wait(lambda: proxy.delaying)
     assert bench.contents(queue, 3) == [b"1", b"2", b"3"]
     assert time.monotonic() - began >= 0.3
+    assert not proxy.delaying
 
 
 def test_a_delayed_message_still_goes_on_when_its_program_is_gone(bench):
@@ -192,6 +196,20 @@ def test_a_cut_at_an_ack_decides_whether_the_message_comes_again(bench, before, 
         channel.basic_ack(next(channel.consume(queue))[0].delivery_tag)
         channel.queue_declare(queue, passive=True)
     bench.wait(lambda: bench.depth(queue) == left)
+
+
+def test_a_message_whose_ack_is_dropped_comes_again(bench):
+    queue = bench.queue()
+    bench.answer = at("acked", 1, Drop())
+    channel = bench.channel(bench.proxy().port)
+    for body in (b"1", b"2"):
+        channel.basic_publish("", queue, body)
+    deliveries = channel.consume(queue)
+    for _ in range(2):
+        channel.basic_ack(next(deliveries)[0].delivery_tag)
+    channel.connection.close()
+    bench.wait(lambda: len(bench.of("acked")) == 2)
+    assert bench.contents(queue, 1) == [b"1"]
 
 
 def test_a_dropped_publish_does_not_arrive(bench):
