@@ -38,11 +38,13 @@ def _record(
 
 
 def _restarted_after(events: Sequence[AnyEvent], program: str) -> float | None:
-    """Seconds from the first death of `program` in `events` to its next start."""
+    """Seconds from the death of `program` that the fault at the head of `events` caused to its next start."""
     died = False
-    for event in events:
+    for event in events[1:]:
+        if isinstance(event, FaultFired) and not died:
+            return None
         if isinstance(event, ProgramExited) and event.program == program:
-            died = True
+            died = event.hurt
         elif isinstance(event, ProgramStarted) and event.program == program and died:
             return event.after_s
     return None

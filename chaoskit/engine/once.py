@@ -19,6 +19,7 @@ from chaoskit.engine.conduct import Conductor, Limits, Progress
 from chaoskit.engine.executor import Executor
 from chaoskit.engine.pipeline import Pipeline
 from chaoskit.engine.rundir import RunDir
+from chaoskit.engine.starting import Starter, start_new
 from chaoskit.faults import TABLE
 from chaoskit.model.errors import EnvironmentProblem
 from chaoskit.model.events import AnyEvent, RunEnded, RunStarted
@@ -30,7 +31,7 @@ Observer = Callable[[AnyEvent], None]
 
 @dataclass(frozen=True)
 class Setup:
-    """What one run needs. `observer` hears each event as it happens."""
+    """What one run needs. `observer` hears each event as it happens, `starter` begins the lives of programs."""
 
     scenario: Scenario
     plan: Plan
@@ -38,6 +39,7 @@ class Setup:
     control: bool = False
     limits: Limits = field(default_factory=Limits)
     observer: Observer = lambda event: None
+    starter: Starter = start_new
 
 
 class Recorder:
@@ -91,7 +93,7 @@ def _started(setup: Setup) -> RunStarted:
 async def _conduct(setup: Setup, conductor: Conductor) -> RunEnded:
     pipeline, executor = conductor.pipeline, conductor.executor
     try:
-        await wiring.assemble_local(setup.scenario, setup.run_dir.path, pipeline, executor)
+        await wiring.assemble_local(setup.scenario, setup.run_dir.path, pipeline, executor, setup.starter)
     except EnvironmentProblem as e:
         return RunEnded(pipeline.now_s(), "error", str(e))
     try:

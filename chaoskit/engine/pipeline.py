@@ -119,7 +119,7 @@ class Pipeline:
                 member.state = "dead"
                 self.changed.set()
             else:
-                self._later(backoff_s, lambda: self._restart(program))
+                self.later(backoff_s, lambda: self._restart(program))
 
     def _state_after_exit(self, member: Member, code: int) -> State:
         if self.stopping or member.stay_dead:
@@ -185,7 +185,7 @@ class Pipeline:
             self.members[program].state = "dead"
             self.emit(EnvironmentLost(self.now_s(), program, str(e)))
 
-    def _later(self, delay_s: float, action: Callable[[], None]) -> None:
+    def later(self, delay_s: float, action: Callable[[], None]) -> None:
         """Run `action` after a while, unless the pipeline is closed before."""
 
         def run() -> None:
@@ -215,7 +215,7 @@ class Pipeline:
 
     def pause(self, program: str, for_s: float) -> None:
         self.runtime.pause(program)
-        self._later(for_s, lambda: self.runtime.resume(program))
+        self.later(for_s, lambda: self.runtime.resume(program))
 
     def cut(self, program: str) -> None:
         self.connections.cut(program)

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 from chaoskit import tap
 from chaoskit.engine.executor import Executor
 from chaoskit.engine.pipeline import Pipeline
 from chaoskit.engine.starting import Starter
-from chaoskit.faults import TABLE
+from chaoskit.faults import TABLE, CallAction
 from chaoskit.model.events import Call, EnvironmentLost, FaultFired, Flag
 from chaoskit.model.plan import Step
 from chaoskit.model.triggers import AtCall
@@ -33,6 +34,7 @@ class Taps:
         self._broker, self._root = broker, root
         self._starter, self._targets = starter, targets
         self._supervisors: dict[str, tap.Supervisor] = {}
+        self._lasting: set[int] = set()
 
     def spawn(self, launch: Launch) -> int:
         """Start a launch; a target is started under the tap, its calls answered in this loop."""
@@ -56,15 +58,18 @@ class Taps:
         asyncio.get_running_loop().add_reader(supervisor.fileno(), supervisor.step)
 
     def _rules(self, program: str) -> list[tap.Rule]:
-        left = ((i, s) for i, s in self._executor.call_steps() if i in self._executor.outstanding)
-        return [_rule(i, step) for i, step in left if step.target == program]
+        steps = [(i, step) for i, step in self._executor.call_steps() if step.target == program]
+        waiting = [_rule(i, step) for i, step in steps if i in self._executor.outstanding]
+        # A fault that lasts has fired in an earlier life; in this one it meets every such call from the first on.
+        going_on = [replace(_rule(i, step), nth=1, life=None) for i, step in steps if i in self._lasting]
+        return waiting + going_on
 
     def _on_event(self, program: str, event: tap.Event) -> None:
         pipeline = self._pipeline
         if isinstance(event, tap.Call):
             self._call(program, event)
         elif isinstance(event, tap.Fired):
-            self._executor.call_fired(int(event.rule_id), self._fired(program, event))
+            self._fired(program, event)
         elif isinstance(event, tap.Unseen):
             pipeline.emit(Flag(pipeline.now_s(event.t_s), program, event.reason))
         elif isinstance(event, tap.Lost):
@@ -79,10 +84,23 @@ class Taps:
             result = event.result or 0
             self._pipeline.emit(Call(t_s, program, event.life, event.op, event.path, event.nth, event.size, result))
 
-    def _fired(self, program: str, event: tap.Fired) -> FaultFired:
+    def _fired(self, program: str, event: tap.Fired) -> None:
+        index = int(event.rule_id)
+        if index not in self._executor.outstanding:
+            return
+        action = call_action(self._executor.plan.steps[index])
+        if action.for_s:
+            self._lasting.add(index)
+            self._pipeline.later(action.for_s, lambda: self._heal(index))
         written = event.written_bytes if event.when == "inside" else None
         size, tail = self._file_now(program, event.point)
-        return FaultFired(self._pipeline.now_s(event.t_s), int(event.rule_id), event.point, written, size, tail)
+        t_s = self._pipeline.now_s(event.t_s)
+        self._executor.call_fired(index, FaultFired(t_s, index, event.point, written, size, tail))
+
+    def _heal(self, index: int) -> None:
+        self._lasting.discard(index)
+        for supervisor in self._supervisors.values():
+            supervisor.heal(str(index))
 
     def _file_now(self, program: str, point: str) -> tuple[int | None, bytes | None]:
         """Length and last bytes of the file that a point names, as they are while the call is held."""
@@ -106,10 +124,16 @@ class Taps:
             self._forget(program)
 
 
+def call_action(step: Step) -> CallAction:
+    """What the tap does for a step at a call."""
+    on_call = TABLE[step.fault].on_call
+    assert on_call is not None, f"{step.fault} takes no call"
+    return on_call(step)
+
+
 def _rule(index: int, step: Step) -> tap.Rule:
-    at, on_call = step.at, TABLE[step.fault].on_call
-    assert isinstance(at, AtCall) and on_call is not None
-    action = on_call(step)
+    at, action = step.at, call_action(step)
+    assert isinstance(at, AtCall)
     return tap.Rule(
         id=str(index),
         op=at.op,
@@ -120,5 +144,5 @@ def _rule(index: int, step: Step) -> tap.Rule:
         life=at.life,
         action=action.kind,
         errno=action.errno,
-        times=action.times,
+        times=None if action.for_s else 1,
     )

@@ -162,9 +162,9 @@ class Process:
 
 
 def marked(run: str) -> list[int]:
-    """Process ids of this machine whose environment carries the mark of `run` ('' for any run)."""
+    """Process ids of this machine whose environment carries the mark of `run`, or of a run below it ('' for any)."""
     pids = (int(entry.name) for entry in Path("/proc").glob("[0-9]*"))
-    return [pid for pid in pids if pid != os.getpid() and _carries(pid, f"{MARK}={run}".encode(), whole=bool(run))]
+    return [pid for pid in pids if pid != os.getpid() and _carries(pid, run)]
 
 
 def identity(pid: int) -> str | None:
@@ -189,6 +189,6 @@ def variables_of(pid: int) -> list[bytes]:
         return []
 
 
-def _carries(pid: int, mark: bytes, whole: bool) -> bool:
-    variables = variables_of(pid)
-    return any(v == mark if whole else v.startswith(mark) for v in variables)
+def _carries(pid: int, run: str) -> bool:
+    marks = [v.decode(errors="replace") for v in variables_of(pid) if v.startswith(f"{MARK}=".encode())]
+    return any(f"{mark}/".startswith(f"{MARK}={run}/" if run else f"{MARK}=") for mark in marks)
