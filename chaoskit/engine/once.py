@@ -22,10 +22,11 @@ from chaoskit.engine.rundir import RunDir
 from chaoskit.engine.starting import Starter, start_new
 from chaoskit.faults import TABLE
 from chaoskit.model.errors import EnvironmentProblem
-from chaoskit.model.events import AnyEvent, RunEnded, RunStarted
+from chaoskit.model.events import AnyEvent, EndReason, RunEnded, RunStarted
 from chaoskit.model.plan import Plan
 from chaoskit.model.scenario import Scenario
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Observer = Callable[[AnyEvent], None]
 
 
@@ -101,13 +102,14 @@ async def _conduct(setup: Setup, conductor: Conductor) -> RunEnded:
     finally:
         executor.stop()
         await pipeline.close(setup.limits.grace_s)
-    # The programs' last lines came while they were stopped; the end is the last event all the same.
-    return RunEnded(pipeline.now_s(), ended.reason, ended.waited_for, ended.waited_s)
+    # The programs' last lines came while they were stopped, as may a Ctrl-C; the end is the last event all the same.
+    reason: EndReason = "interrupted" if conductor.interrupted.is_set() else ended.reason
+    return RunEnded(pipeline.now_s(), reason, ended.waited_for, ended.waited_s)
 
 
 @contextlib.contextmanager
 def _interruptible(conductor: Conductor) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run in order; an exception in a callback ends it too, and is raised at the end."""
+    """Ctrl-C, SIGTERM and a closed terminal end the run in order; so does an exception in a callback, raised at the end."""
     loop = asyncio.get_running_loop()
     failures: list[BaseException] = []
 
@@ -115,14 +117,16 @@ def _interruptible(conductor: Conductor) -> Iterator[None]:
         failures.append(context.get("exception") or RuntimeError(context["message"]))
         conductor.interrupted.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    before = {number: signal.getsignal(number) for number in _INTERRUPTS}
+    for number in _INTERRUPTS:
         loop.add_signal_handler(number, conductor.interrupted.set)
     loop.set_exception_handler(failed)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
         loop.set_exception_handler(None)
     if failures:
         raise failures[0]

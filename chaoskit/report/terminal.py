@@ -55,8 +55,8 @@ def _faults(report: Report) -> Table:
     for name in ("when", "back after", ""):
         table.add_column(name)
     for fault in report.faults:
-        name = Text(f"{fault.fault} {clean(fault.target, 40)}")
-        table.add_row(name, Text(_where(fault)), _when(fault), _back(fault), _note(fault))
+        what = Text(f"{fault.fault} {clean(fault.target, 40)}")
+        table.add_row(what, Text(_where(fault)), _when(fault), _back(fault), _note(fault))
     return table
 
 

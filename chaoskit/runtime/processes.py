@@ -23,6 +23,10 @@ LINE_LIMIT = 4096
 _READ_BYTES = 65536
 # A dead program's pipe may be held open by a child that escaped; its lines are not waited for longer than this.
 _DRAIN_S = 0.5
+_DRAIN_READS = 32
+# A program that floods must not fill the disk.
+_LOG_LIMIT_BYTES = 64 * 1024 * 1024
+_LOG_CUT = b"\n(chaoskit: the log is cut here, the program floods)\n"
 
 
 def spawn_plain(launch: Launch) -> int:
@@ -83,6 +87,7 @@ class Process:
         self._lines = Lines()
         self._on_line, self._on_exit = on_line, on_exit
         self._open = True
+        self._logged_bytes = os.fstat(log).st_size
         self.ended = asyncio.Event()
         os.set_blocking(output, False)
         self._loop.add_reader(output, self._read)
@@ -120,8 +125,10 @@ class Process:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self.code = code
-        while self._open and self._read():
-            pass
+        # Only what was in the pipe: a child that escaped may go on writing for ever.
+        for _ in range(_DRAIN_READS):
+            if not (self._open and self._read()):
+                break
         if self._open:
             self._loop.call_later(_DRAIN_S, self._finish)
         else:
@@ -134,12 +141,18 @@ class Process:
         except BlockingIOError:
             return False
         if data:
-            os.write(self._log, data)
+            self._save(data)
             for line in self._lines.feed(data):
                 self._on_line(line)
             return True
         self._close_output()
         return False
+
+    def _save(self, data: bytes) -> None:
+        if self._logged_bytes > _LOG_LIMIT_BYTES:
+            return
+        self._logged_bytes += len(data)
+        os.write(self._log, data if self._logged_bytes <= _LOG_LIMIT_BYTES else _LOG_CUT)
 
     def _close_output(self) -> None:
         if self._open:
