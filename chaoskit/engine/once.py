@@ -109,7 +109,7 @@ async def _conduct(setup: Setup, conductor: Conductor) -> RunEnded:
 
 @contextlib.contextmanager
 def _interruptible(conductor: Conductor) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal end the run in order; so does an exception in a callback, raised at the end."""
+    """Ctrl-C, SIGTERM and a closed terminal end the run in order; so does an exception in a callback, raised then."""
     loop = asyncio.get_running_loop()
     failures: list[BaseException] = []
 

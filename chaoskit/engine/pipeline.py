@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
+from chaoskit.checks.verdicts import Reader
 from chaoskit.engine.members import Member, State
 from chaoskit.model.errors import EnvironmentProblem
 from chaoskit.model.events import (
@@ -74,6 +75,7 @@ class Pipeline:
         self.last_event_s = 0.0
         self.journaled_lines = _JOURNALED_LINES
         self.before_restart: Callable[[str], None] = lambda program: None
+        self._verdicts = Reader(scenario.verifier)
         self._sink = sink
         self._began = time.monotonic()
         self._lines: dict[str, int] = {}
@@ -102,10 +104,15 @@ class Pipeline:
 
     def program_line(self, program: str, life: int, text: str) -> None:
         count = self._lines[program] = self._lines.get(program, 0) + 1
-        if count <= self.journaled_lines or program == self.scenario.verifier.program:
+        if count <= self.journaled_lines or self._judges(program, count, text):
             self.emit(LogLine(self.now_s(), program, life, text))
         elif count == self.journaled_lines + 1:
             self.emit(LogsCut(self.now_s(), program, self.journaled_lines))
+
+    def _judges(self, program: str, count: int, text: str) -> bool:
+        """Whether a line is the verifier's and counts: of one that floods, only lines with a verdict in them."""
+        mine = program == self.scenario.verifier.program
+        return mine and (count <= _JOURNALED_LINES or any(self._verdicts.lines(text)))
 
     def program_exited(self, program: str, life: int, code: int) -> None:
         member = self.members[program]

@@ -33,7 +33,8 @@ class Taps:
         self._pipeline, self._executor = pipeline, executor
         self._broker, self._root = broker, root
         self._starter, self._targets = starter, targets
-        self._supervisors: dict[str, tap.Supervisor] = {}
+        # A child that escaped can outlive its program, so an old life's tap may end after the next life began.
+        self._supervisors: dict[tuple[str, int], tap.Supervisor] = {}
         self._lasting: set[int] = set()
 
     def spawn(self, launch: Launch) -> int:
@@ -54,7 +55,7 @@ class Taps:
             on_event=lambda event: self._on_event(program, event),
             broker=self._broker(program),
         )
-        self._supervisors[program] = supervisor
+        self._supervisors[program, launch.life] = supervisor
         asyncio.get_running_loop().add_reader(supervisor.fileno(), supervisor.step)
 
     def _rules(self, program: str) -> list[tap.Rule]:
@@ -75,7 +76,7 @@ class Taps:
         elif isinstance(event, tap.Lost):
             pipeline.emit(EnvironmentLost(pipeline.now_s(event.t_s), f"the tap of {program}", event.reason))
         elif isinstance(event, tap.Ended):
-            self._forget(program)
+            self._forget((program, event.life))
 
     def _call(self, program: str, event: tap.Call) -> None:
         # What a program does while it is stopped at the end of a run is no crash point of the run.
@@ -113,15 +114,15 @@ class Taps:
         except OSError:
             return None, None
 
-    def _forget(self, program: str) -> None:
-        supervisor = self._supervisors.pop(program, None)
+    def _forget(self, life: tuple[str, int]) -> None:
+        supervisor = self._supervisors.pop(life, None)
         if supervisor is not None:
             asyncio.get_running_loop().remove_reader(supervisor.fileno())
             supervisor.close()
 
     def close(self) -> None:
-        for program in list(self._supervisors):
-            self._forget(program)
+        for life in list(self._supervisors):
+            self._forget(life)
 
 
 def call_action(step: Step) -> CallAction:

@@ -37,8 +37,13 @@ async def assemble_local(
         broker=lambda program: ("127.0.0.1", connections.proxy_port(program)),
         root=runtime.data_dir,
         starter=starter,
-        targets=scenario.target if tapped and tap_unavailable() is None else (),
+        targets=_tapped(scenario, executor) if tapped and tap_unavailable() is None else (),
     )
     runtime.use(taps.spawn)
     await connections.start()
     pipeline.attach(runtime, connections)
+
+
+def _tapped(scenario: Scenario, executor: Executor) -> set[str]:
+    """The scenario's targets, and whoever else a step hurts at a call."""
+    return {*scenario.target, *(step.target for _, step in executor.call_steps())}
