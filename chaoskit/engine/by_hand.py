@@ -1,0 +1,260 @@
+"""A pipeline by hand: brought up without faults and without a tap, kept up until it is told to go down.
+
+Its run directory is a normal one, so what it did can be judged and inspected. Programs that a user killed stay dead
+until they are restarted; programs that end by themselves follow the scenario's `restart`. It prints nothing.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, Protocol
+
+import chaoskit
+from chaoskit import journal
+from chaoskit.engine import control, rundir, upfile, wiring
+from chaoskit.engine.conduct import Progress
+from chaoskit.engine.executor import Executor
+from chaoskit.engine.interrupts import interruptible
+from chaoskit.engine.pipeline import Pipeline
+from chaoskit.engine.rundir import RunDir
+from chaoskit.faults import TABLE
+from chaoskit.model.errors import ChaoskitError, EnvironmentProblem, UsageError
+from chaoskit.model.events import AnyEvent, ProgramExited, ProgramStarted, RunEnded, RunStarted
+from chaoskit.model.plan import Plan
+from chaoskit.model.scenario import Scenario
+from chaoskit.runtime.local import kill_marked
+
+# Between SIGTERM and SIGKILL: workers finish the message in hand.
+GRACE_S = 5.0
+_NO_TAP = "a pipeline that is up by hand is not tapped"
+Ended = Literal["down", "interrupted"]
+
+
+class Watcher(Protocol):
+    """Who follows a pipeline by hand."""
+
+    def event(self, event: AnyEvent) -> None: ...
+
+    def note(self, text: str) -> None:
+        """Something that the user should know, in one line."""
+
+    def ready(self, run_dir: RunDir) -> None:
+        """Every program was started and every consumer consumes."""
+
+
+def up(scenario: Scenario, watcher: Watcher) -> Ended:
+    """Have the pipeline of this directory until somebody ends it. Raises UsageError and EnvironmentProblem."""
+    scenario.expected()
+    with upfile.claimed() as claim:
+        if claim.stale is not None:
+            _clean_up_after(claim.stale, watcher)
+        run_dir = rundir.create(scenario.name, 0, datetime.now(UTC))
+        try:
+            return asyncio.run(_up(scenario, run_dir, claim, watcher))
+        finally:
+            kill_marked(str(run_dir.path.resolve()))
+
+
+def _clean_up_after(stale: upfile.Up, watcher: Watcher) -> None:
+    count = kill_marked(str(stale.run_dir.path.resolve()))
+    killed = f"; {count} processes that it left were killed" if count else ""
+    watcher.note(f"the chaoskit that had a pipeline up here (pid {stale.pid}) was killed{killed}")
+
+
+async def _up(scenario: Scenario, run_dir: RunDir, claim: upfile.Claim, watcher: Watcher) -> Ended:
+    writer = journal.Writer(run_dir.journal)
+    try:
+        session = Session(scenario, [writer.append, watcher.event])
+        with interruptible(session.interrupt):
+            return await session.run(run_dir, claim, watcher)
+    finally:
+        writer.close()
+
+
+@dataclass
+class _Life:
+    """The last life of a program as the events tell it."""
+
+    number: int
+    pid: int | None
+    since: datetime
+    exit_code: int | None = None
+
+
+class Session:
+    """One pipeline by hand and the verbs that act on it. `sinks` hear every event."""
+
+    def __init__(self, scenario: Scenario, sinks: list[Callable[[AnyEvent], None]]) -> None:
+        self._progress = Progress(scenario)
+        self._sinks = [*sinks, self._progress.on_event, self._note_life]
+        self._lives: dict[str, _Life] = {}
+        self._asked: Ended | None = None
+        self._asked_to_end = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+        self._ready = False
+        self.pipeline = Pipeline(scenario, self._emit)
+        # What is up by hand has no end in sight: its log is followed in the journal, and kept whole.
+        self.pipeline.journaled_lines = sys.maxsize
+        self._run_dir = RunDir(rundir.home())
+
+    def _emit(self, event: AnyEvent) -> None:
+        for sink in self._sinks:
+            sink(event)
+
+    def _note_life(self, event: AnyEvent) -> None:
+        now = datetime.now(UTC)
+        if isinstance(event, ProgramStarted):
+            self._lives[event.program] = _Life(event.life, event.pid, now)
+        elif isinstance(event, ProgramExited):
+            self._lives[event.program] = _Life(event.life, None, now, event.code)
+
+    def interrupt(self) -> None:
+        """Ctrl-C: end in order; the second one does not wait for programs that do not stop."""
+        if self._asked_to_end.is_set():
+            for program in self.pipeline.members:
+                self.pipeline.runtime.kill(program)
+        self._end("interrupted")
+
+    def _end(self, asked: Ended) -> None:
+        self._asked = self._asked or asked
+        self._asked_to_end.set()
+
+    # --- from up to down ---
+
+    async def run(self, run_dir: RunDir, claim: upfile.Claim, watcher: Watcher) -> Ended:
+        """Bring it up, keep it up, take it down."""
+        self._run_dir = run_dir
+        self._emit(self._started())
+        server = control.Server(self.answer)
+        try:
+            executor = Executor(self.pipeline, Plan(0), TABLE)
+            await wiring.assemble_local(self.pipeline.scenario, run_dir.path, self.pipeline, executor, tapped=False)
+            try:
+                path = await server.start()
+                claim.write(upfile.Up(os.getpid(), self.pipeline.scenario.name, run_dir.path.name, path))
+                await self._until_asked(run_dir, watcher)
+            finally:
+                await self.pipeline.close(GRACE_S)
+        except EnvironmentProblem as e:
+            self._emit(RunEnded(self.pipeline.now_s(), "error", str(e)))
+            raise
+        finally:
+            server.close()
+        self._emit(self._run_ended())
+        return self._asked or "interrupted"
+
+    def _started(self) -> RunStarted:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return RunStarted(0.0, chaoskit.__version__, self.pipeline.scenario, Plan(0), "local", now, False, _NO_TAP)
+
+    def _run_ended(self) -> RunEnded:
+        missing = self._progress.missing()
+        return RunEnded(self.pipeline.now_s(), "interrupted" if missing else "complete", missing)
+
+    async def _until_asked(self, run_dir: RunDir, watcher: Watcher) -> None:
+        starting = asyncio.ensure_future(self.pipeline.start(self.pipeline.scenario.timeout_s))
+        asked = asyncio.ensure_future(self._asked_to_end.wait())
+        try:
+            await asyncio.wait((starting, asked), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                self._ready = True
+                if looping := self.pipeline.given_up():
+                    watcher.note(f"{looping} died again and again and was given up: `chaoskit logs {looping}` says why")
+                watcher.ready(run_dir)
+                await asked
+        finally:
+            starting.cancel()
+            asked.cancel()
+            await asyncio.gather(starting, asked, return_exceptions=True)
+
+    # --- the verbs ---
+
+    async def answer(self, request: control.Request) -> control.Reply:
+        """Carry out one request."""
+        try:
+            match request:
+                case control.Ps():
+                    return self.listing()
+                case control.Kill(program):
+                    return control.Done(await self.kill(program))
+                case control.Restart(program):
+                    return control.Done(await self.restart(program))
+                case control.Down():
+                    self._end("down")
+                    return control.Done("stopping")
+        except ChaoskitError as e:
+            return control.Refused(str(e), int(e.exit_code))
+
+    def listing(self) -> control.Listing:
+        """Programs and queues as they are now."""
+        queues = self.pipeline.connections.queues()
+        return control.Listing(
+            self.pipeline.scenario.name,
+            str(self._run_dir),
+            os.getpid(),
+            self._ready,
+            [self._row(program) for program in self.pipeline.members],
+            [control.QueueRow(name, *depth) for name, depth in sorted(queues.items())],
+        )
+
+    def _row(self, program: str) -> control.ProgramRow:
+        member, life = self.pipeline.members[program], self._lives.get(program)
+        if life is None:
+            return control.ProgramRow(program, member.state, None, None, None, None, None)
+        for_s = round((datetime.now(UTC) - life.since).total_seconds(), 3)
+        since = life.since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return control.ProgramRow(program, member.state, life.number, life.pid, since, for_s, life.exit_code)
+
+    async def kill(self, program: str) -> str:
+        """SIGKILL; the program stays dead. What was done, in one line. Raises UsageError."""
+        self._check(program)
+        async with self._one_at_a_time:
+            member = self.pipeline.members[program]
+            if member.state == "restarting":
+                # It died by itself and waits for its next life: it gets none.
+                member.state = "dead"
+                return f"{program} had just died by itself and stays dead until `chaoskit restart {program}`"
+            life = self._lives.get(program)
+            if life is None or not self.pipeline.runtime.running(program):
+                raise UsageError(f"{program} is not running: `chaoskit restart {program}` starts it")
+            self.pipeline.kill(program, restart=False)
+            await self._until_down(program)
+            return f"{program} (pid {life.pid}) was killed; it stays dead until `chaoskit restart {program}`"
+
+    async def restart(self, program: str) -> str:
+        """Start a dead program; stop (SIGTERM) and start a living one. Raises UsageError and EnvironmentProblem."""
+        self._check(program)
+        async with self._one_at_a_time:
+            member = self.pipeline.members[program]
+            if member.state == "waiting":
+                raise UsageError(f"{program} was not started yet: the pipeline is still coming up")
+            was_running = self.pipeline.hurts(program, restart=False)
+            if was_running:
+                self.pipeline.runtime.terminate(program)
+                await self._until_down(program)
+            if self._asked_to_end.is_set():
+                raise UsageError("the pipeline is going down")
+            member.stay_dead, member.crashes = False, 0
+            self.pipeline.begin(program)
+            life = self._lives[program]
+            how = "stopped and started" if was_running else "started"
+            return f"{program} was {how}: pid {life.pid}, life {life.number}"
+
+    async def _until_down(self, program: str) -> None:
+        """Wait until no life is left; SIGKILL after the grace."""
+
+        def down() -> bool:
+            return not self.pipeline.runtime.running(program) and self.pipeline.members[program].state != "up"
+
+        if not await self.pipeline.wait_for(down, GRACE_S):
+            self.pipeline.runtime.kill(program)
+            if not await self.pipeline.wait_for(down, GRACE_S):
+                raise EnvironmentProblem(f"{program} does not die: the kernel holds it, perhaps on a disk that hangs")
+
+    def _check(self, program: str) -> None:
+        if program not in self.pipeline.members:
+            raise UsageError(f"there is no program {program!r} (programs: {', '.join(self.pipeline.members)})")
