@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from chaoskit.durable.errors import MustExitError, WriteFailedError
+from chaoskit.durable.errors import InvalidMessageError, MustExitError, UnusableFileError, WriteFailedError
 from chaoskit.durable.partition import ChunkStatus, PartitionManager
 
 from .machine import Crash, Machine
@@ -151,6 +151,8 @@ class Pipeline:
                     retries += 1
                     if retries > _MOST_RETRIES:
                         return False
+                except (InvalidMessageError, UnusableFileError) as error:
+                    self.complaints.append(f"{self.queue.pop(0).id} was rejected: {error}")
         except (Crash, MustExitError, WriteFailedError):
             return False
         return True
