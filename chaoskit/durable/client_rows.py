@@ -43,7 +43,7 @@ class ClientRows:
         start = self._disk.append(self.path, b"".join([row.line for row in rows]), header=self._format.header)
         offset = start
         for row in rows:
-            self._index.add(row.message_id, offset)
+            self._index.add_new(row.message_id, offset)
             offset += len(row.line)
         return start
 

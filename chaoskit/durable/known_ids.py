@@ -83,20 +83,24 @@ class KnownIds:
         if message_id in self._texts:
             return True
         prefix, digits = _split(message_id)
-        numbers = self._numbers.get((prefix, len(digits)))
-        return numbers is not None and bool(digits) and int(digits) in numbers
+        numbers = self._numbers.get((prefix, len(digits))) if digits else None
+        return numbers is not None and int(digits) in numbers
 
     def add(self, message_id: str) -> bool:
         """Add one id; False when it was known."""
         if message_id in self:
             return False
+        self.add_new(message_id)
+        return True
+
+    def add_new(self, message_id: str) -> None:
+        """Add one id that is not in the set, as the caller has to know."""
         prefix, digits = _split(message_id)
         if digits:
             self._group(prefix, len(digits), int(digits)).add(int(digits))
         else:
             self._texts.add(message_id)
         self._count += 1
-        return True
 
     def _group(self, prefix: str, width: int, first: int) -> _Numbers:
         return self._numbers.setdefault((prefix, width), _Numbers(first))

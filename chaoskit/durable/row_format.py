@@ -6,6 +6,7 @@ row never needs quoting, and any proper prefix of a row is visibly torn: it lack
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ from chaoskit.durable.errors import InvalidMessageError
 
 MAX_ROW_BYTES = 1 << 16
 _FORBIDDEN = frozenset(',"\r\n\0')
+_PLAIN_LINE = re.compile('[^"\r\n\0]*').fullmatch
+# Exact types, so that a bool, which is an int, is refused.
+_TEXT_OR_NUMBER = frozenset((str, int, float))
 
 RowValues = Mapping[str, object] | Sequence[object]
 UpdateState = Callable[[dict[str, str]], object]
@@ -44,16 +48,32 @@ class RowFormat:
 
         Values are str, int or float. Raises InvalidMessageError.
         """
-        fields = tuple(map(_field, self.columns, self._in_order(values)))
+        ordered = self._in_order(values)
+        fields = tuple([value if type(value) is str else str(value) for value in ordered])
+        text = ",".join(fields)
+        if (
+            not _PLAIN_LINE(text)
+            or text.count(",") != len(fields) - 1
+            or not _TEXT_OR_NUMBER.issuperset(map(type, ordered))
+        ):
+            raise InvalidMessageError(self._fault_of(ordered))
         if not fields[0]:
             raise InvalidMessageError(f"{self.columns[0]} is empty")
         try:
-            line = (",".join(fields) + "\n").encode()
+            line = (text + "\n").encode()
         except UnicodeEncodeError as error:
             raise InvalidMessageError(f"the row is not valid Unicode: {error.reason}") from error
         if len(line) > MAX_ROW_BYTES:
             raise InvalidMessageError(f"the row has {len(line)} bytes, more than {MAX_ROW_BYTES}")
         return Row(fields[0], fields, line)
+
+    def _fault_of(self, values: Sequence[object]) -> str:
+        for column, value in zip(self.columns, values, strict=True):
+            if type(value) not in _TEXT_OR_NUMBER:
+                return f"{column} must be text or a number, not {type(value).__name__}"
+            if _FORBIDDEN.intersection(str(value)):
+                break
+        return f"{column} holds a comma, quote, line break or NUL"
 
     def _in_order(self, values: RowValues) -> Sequence[object]:
         if isinstance(values, Mapping):
@@ -102,15 +122,6 @@ class RowFormat:
             return None
         by_column = [flat[index::width] for index in range(width - 1)]
         return None if "" in by_column[0] else by_column
-
-
-def _field(column: str, value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise InvalidMessageError(f"{column} must be text or a number, not {type(value).__name__}")
-    text = str(value)
-    if _FORBIDDEN.intersection(text):
-        raise InvalidMessageError(f"{column} holds a comma, quote, line break or NUL")
-    return text
 
 
 def feed(columns: Sequence[str], by_column: list[list[str]], update: UpdateState) -> None:

@@ -37,10 +37,15 @@ class RowIndex:
 
     def add(self, message_id: str, offset: int) -> bool:
         """Add the id of the row at `offset` (bytes); False when it was known."""
-        if not self._known.add(message_id):
+        if message_id in self._known:
             return False
-        self._note(offset, Bounds(message_id, message_id))
+        self.add_new(message_id, offset)
         return True
+
+    def add_new(self, message_id: str, offset: int) -> None:
+        """Add the id of the row at `offset` (bytes), which is not in the index, as the caller has to know."""
+        self._known.add_new(message_id)
+        self._note(offset, Bounds(message_id, message_id))
 
     def add_block(self, message_ids: list[str], offset: int) -> bool:
         """Add the ids of the rows from `offset` on; False, and nothing added, when each needs a look of its own."""

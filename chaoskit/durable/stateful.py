@@ -15,8 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -121,9 +120,8 @@ class StatefulWorkerManager(Generic[MessageT, StateT]):
         self._format = RowFormat(csv_columns)
         self._log = log or logging.getLogger(__name__).info
         self._disk = Disk(system)
-        self._lock = threading.RLock()
+        self._guard = _Guard()
         self._is_rebuilt = False
-        self._is_broken = False
         self._clients: dict[str, _Client[StateT]] = {}
         self._finished: set[str] = set()
 
@@ -135,7 +133,7 @@ class StatefulWorkerManager(Generic[MessageT, StateT]):
         Idempotent, also when it is killed itself. Never removes the rows of a client whose result may be unsent. Called
         by the first other method when the worker did not. Raises CorruptFileError and MustExitError.
         """
-        with self._guarded():
+        with self._guard:
             return self._rebuild()
 
     def _rebuild(self) -> Rebuilt:
@@ -200,7 +198,7 @@ class StatefulWorkerManager(Generic[MessageT, StateT]):
         WriteFailedError (try again later), MustExitError, and what rebuild_state raises.
         """
         client_id, row = self._parse(message)
-        with self._guarded():
+        with self._guard:
             self._ensure_rebuilt()
             result = self._process_rows(client_id, [row])[0]
         if isinstance(result, DurableError):
@@ -222,7 +220,7 @@ class StatefulWorkerManager(Generic[MessageT, StateT]):
                 results[index] = error
             else:
                 by_client.setdefault(client_id, []).append((index, row))
-        with self._guarded():
+        with self._guard:
             self._ensure_rebuilt()
             for client_id, numbered in by_client.items():
                 outcomes = self._process_rows(client_id, [row for _, row in numbered])
@@ -274,14 +272,14 @@ class StatefulWorkerManager(Generic[MessageT, StateT]):
 
     def get_client_state(self, client_id: str) -> StateT | None:
         """Return the state of a client that has rows and is not finished, else None. Do not change it."""
-        with self._guarded():
+        with self._guard:
             self._ensure_rebuilt()
             client = self._clients.get(client_id)
             return client.state if client else None
 
     def ready_clients(self) -> tuple[str, ...]:
         """Return the clients that are ready and not marked: the result of each is still to be sent."""
-        with self._guarded():
+        with self._guard:
             self._ensure_rebuilt()
             return self._ready()
 
@@ -290,7 +288,7 @@ class StatefulWorkerManager(Generic[MessageT, StateT]):
 
     def is_finished(self, client_id: str) -> bool:
         """Tell whether `mark_client_ready` finished this client, in this life or an earlier one."""
-        with self._guarded():
+        with self._guard:
             self._ensure_rebuilt()
             return client_id in self._finished
 
@@ -301,7 +299,7 @@ class StatefulWorkerManager(Generic[MessageT, StateT]):
         twice is fine. Raises UnsafeNameError, WriteFailedError (nothing changed: try again) and MustExitError.
         """
         safe_name(client_id, "client id")
-        with self._guarded():
+        with self._guard:
             self._ensure_rebuilt()
             if client_id not in self._finished:
                 self._disk.create_marker(os.path.join(self._done_directory, client_id))
@@ -309,24 +307,31 @@ class StatefulWorkerManager(Generic[MessageT, StateT]):
             self._remove_rows(client_id)
             self._clients.pop(client_id, None)
 
-    # ---- guard ----
-
     def _ensure_rebuilt(self) -> None:
         if not self._is_rebuilt:
             self._rebuild()
 
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        with self._lock:
-            if self._is_broken:
-                raise MustExitError("an earlier error left the disk in an unknown state; exit and start again")
-            try:
-                yield
-            except (InvalidMessageError, WriteFailedError):
-                raise
-            except BaseException:
-                self._is_broken = True
-                raise
+
+class _Guard:
+    """One caller at a time, and none after an error that leaves disk and memory different.
+
+    A class and not a generator: entering it is on the way of every message.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._is_broken = False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if self._is_broken:
+            self._lock.release()
+            raise MustExitError("an earlier error left the disk in an unknown state; exit and start again")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is not None and not issubclass(kind, InvalidMessageError | WriteFailedError):
+            self._is_broken = True
+        self._lock.release()
 
 
 class _RefusedError(Exception):
