@@ -70,8 +70,11 @@ def _step(source: Source, i: int, item: Any, faults: "frozenset[str]") -> Step:
         at = triggers.parse(item["at"], target)
     except TriggerError as e:
         raise source.error(str(e), (*here, "at", *([e.field] if e.field else []))) from None
-    options = {key: value for key, value in item.items() if key not in (fault, "at")}
-    return Step(fault, target, at, source.convert(options, dict[str, Scalar], here))
+    options = {str(key): value for key, value in item.items() if key not in (fault, "at")}
+    for name, value in options.items():
+        if not isinstance(value, str | int | float | bool):
+            raise source.error("an option is a text, a number, true or false", (*here, name))
+    return Step(fault, target, at, options)
 
 
 def dump(plan: Plan) -> str:

@@ -19,6 +19,40 @@ class Control(msgspec.Struct, frozen=True):
     crash_points: int | None = None
 
 
+class Points(msgspec.Struct, frozen=True):
+    """An exploration in figures: experiments found, made, survived; never more than was really made.
+
+    `crash_points` counts the calls of the control run, `merged` the recoveries left out because their state was one
+    that had been explored.
+    """
+
+    found: int
+    run: int
+    survived: int
+    crash_points: int = 0
+    merged: int = 0
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """The experiments at one operation on one path."""
+
+    op: str
+    path: str
+    points: int
+    run: int
+    survived: int
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """An experiment that was not survived. `rate` is how often it failed, of how often it was made."""
+
+    plan: list[str]
+    verdicts: tuple[Verdict, ...]
+    replay: str
+    rate: str
+    findings: tuple[str, ...] = ()
+
+
 class Report(msgspec.Struct, frozen=True):
     """report.json. Times are UTC; `result` is pass, fail, error or inconclusive."""
 
@@ -41,6 +75,9 @@ class Report(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
     ended: str = ""
     logs: dict[str, list[str]] = {}
+    points: Points | None = None
+    coverage: tuple[Coverage, ...] = ()
+    failures: tuple[Failed, ...] = ()
 
     def as_json(self) -> bytes:
         """Indented JSON, ending in a newline."""

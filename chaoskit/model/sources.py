@@ -20,6 +20,7 @@ _LARGEST_FILE_BYTES = 1_000_000
 _LARGEST_DOCUMENT = 100_000
 _DEEPEST = 50
 _LARGEST_NUMBER = 2**63
+_UNKNOWN_FIELD = re.compile("unknown field `([^`]*)`")
 _NO_CHARACTER = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -75,7 +76,10 @@ class Source:
             return msgspec.convert(value, kind)
         except msgspec.ValidationError as e:
             problem, _, path = str(e).partition(" - at `")
-            inner = tuple(p for p in path.rstrip("`").replace("key in ", "").lstrip("$").split(".") if p)
+            plain = path.rstrip("`").replace("key in ", "").replace("[...]", "").lstrip("$")
+            inner = tuple(p for p in plain.split(".") if p)
+            if unknown := _UNKNOWN_FIELD.search(problem):
+                inner = (*inner, unknown[1])
             raise self.error(problem[:1].lower() + problem[1:], (*where, *inner)) from None
 
 
