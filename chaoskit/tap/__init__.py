@@ -27,17 +27,20 @@ if TYPE_CHECKING:
     from chaoskit.tap.filter import compile_filter
     from chaoskit.tap.handover import Door, receive
     from chaoskit.tap.launcher import hand_over, install
+    from chaoskit.tap.powerloss import CrashState
+    from chaoskit.tap.shadow import Shadow
     from chaoskit.tap.start import Spawned, spawn
     from chaoskit.tap.supervisor import Supervisor
 
 __all__ = [
-    "Call", "Door", "Ended", "Event", "Fired", "Lost", "Rule", "Spawned", "Supervisor", "Unseen", "compile_filter",
-    "hand_over", "install", "receive", "spawn", "unavailable",
+    "Call", "CrashState", "Door", "Ended", "Event", "Fired", "Lost", "Rule", "Shadow", "Spawned", "Supervisor",
+    "Unseen", "compile_filter", "hand_over", "install", "receive", "spawn", "unavailable",
 ]  # fmt: skip
 
 _LINUX_ONLY = {
-    "Door": "handover", "Spawned": "start", "Supervisor": "supervisor", "compile_filter": "filter",
-    "hand_over": "launcher", "install": "launcher", "receive": "handover", "spawn": "start",
+    "CrashState": "powerloss", "Door": "handover", "Shadow": "shadow", "Spawned": "start",
+    "Supervisor": "supervisor", "compile_filter": "filter", "hand_over": "launcher", "install": "launcher",
+    "receive": "handover", "spawn": "start",
 }  # fmt: skip
 
 

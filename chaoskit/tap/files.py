@@ -11,9 +11,11 @@ import os
 from chaoskit.tap.held import Blind, Decision, Held, Refusal, int32, int64
 from chaoskit.tap.kernel import system_call
 from chaoskit.tap.operation import Basic
+from chaoskit.tap.shadow import Shadow
 from chaoskit.tap.syscalls import architecture
 
 EVERYTHING = "."
+_KEEP_SIZE = 1
 
 
 class Sync(Basic):
@@ -30,6 +32,14 @@ class Sync(Basic):
         if self.fd is not None and fcntl.fcntl(self.fd, fcntl.F_GETFL) & os.O_PATH:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return 0
+
+    def record(self, shadow: Shadow, result: int) -> None:
+        """What was pending is durable."""
+        shadow.synced(self.fd)
+
+    def record_failure(self, shadow: Shadow) -> None:
+        """What was pending is lost for good."""
+        shadow.sync_failed(self.fd)
 
     def release(self) -> None:
         """Give the descriptor back."""
@@ -54,6 +64,10 @@ class Resize(Basic):
             os.ftruncate(self.fd, self._length)
             return 0
         return system_call(architecture().numbers["fallocate"], self.fd, self._mode, self._offset, self._length)
+
+    def record(self, shadow: Shadow, result: int) -> None:
+        """A new length, and with some modes new content."""
+        shadow.resized(self.fd, rewritten=bool(self._mode and self._mode & ~_KEEP_SIZE))
 
     def release(self) -> None:
         """Give the descriptor back."""

@@ -13,6 +13,7 @@ from chaoskit.tap.held import Blind, Decision, Held, int32
 from chaoskit.tap.kernel import Listener
 from chaoskit.tap.operation import Basic
 from chaoskit.tap.paths import locate
+from chaoskit.tap.shadow import Shadow
 from chaoskit.tap.syscalls import AT_FDCWD
 from chaoskit.tap.target import Place, acting_as
 
@@ -46,6 +47,13 @@ class Open(Basic):
             if self.op == "create":
                 os.unlink(self.place.name, dir_fd=self.place.parent_fd)
             raise
+
+    def record(self, shadow: Shadow, result: int) -> None:
+        """A new entry, or a file that is empty now."""
+        if self.op == "create":
+            shadow.appeared(self.place)
+        else:
+            shadow.resized(self.fd)
 
     def release(self) -> None:
         """Give the file and its directory back."""

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from chaoskit.tap.kernel import Listener
+from chaoskit.tap.shadow import Shadow
 
 
 class Vanished(Exception):
@@ -14,7 +15,8 @@ class Operation(Protocol):
 
     `perform` lets at most `limit` bytes through (operations that have no bytes ignore it), returns what the call
     returns and raises OSError as the call would. `answer` hands a result to the program (OSError: the call fails
-    after all); `release` gives descriptors back. `faithful` is False where only the kernel can perform the call: then
+    after all); `record` tells a Shadow what was done, `record_failure` that a rule made it fail; `release` gives
+    descriptors back. `faithful` is False where only the kernel can perform the call: then
     it is let go and counted.
     """
 
@@ -26,6 +28,10 @@ class Operation(Protocol):
     def perform(self, limit: int) -> int: ...
 
     def answer(self, listener: Listener, result: int) -> None: ...
+
+    def record(self, shadow: Shadow, result: int) -> None: ...
+
+    def record_failure(self, shadow: Shadow) -> None: ...
 
     def release(self) -> None: ...
 
@@ -43,6 +49,12 @@ class Basic:
     def answer(self, listener: Listener, result: int) -> None:
         """The result is a plain number. That nobody waits for it any more does not undo the call."""
         listener.answer(result)
+
+    def record(self, shadow: Shadow, result: int) -> None:
+        """Nothing on disk has changed."""
+
+    def record_failure(self, shadow: Shadow) -> None:
+        """A call that did not happen changes nothing."""
 
     def release(self) -> None:
         """Nothing is held."""

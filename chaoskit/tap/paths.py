@@ -12,6 +12,7 @@ from collections.abc import Callable
 from chaoskit.tap.held import Decision, Held, int32, int64
 from chaoskit.tap.kernel import system_call
 from chaoskit.tap.operation import Basic
+from chaoskit.tap.shadow import Shadow
 from chaoskit.tap.syscalls import AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, architecture
 from chaoskit.tap.target import Place, acting_as
 
@@ -33,6 +34,15 @@ class EntryChange(Basic):
         with acting_as(self._who):
             self._change()
         return 0
+
+    def record(self, shadow: Shadow, result: int) -> None:
+        """Which entries are there now and which are not, or the new length."""
+        place = self.places[-1]
+        if self.op == "rename":
+            shadow.renamed(*self.places)
+        else:
+            told = {"unlink": shadow.disappeared, "truncate": shadow.resized_at}
+            told.get(self.op, shadow.appeared)(place)
 
     def release(self) -> None:
         """Give the directories back."""

@@ -17,6 +17,7 @@ from chaoskit.tap.kernel import ENDED, READY, Listener
 from chaoskit.tap.killing import kill_program, signal_all
 from chaoskit.tap.operation import Operation, Vanished
 from chaoskit.tap.rules import Arming, Rule
+from chaoskit.tap.shadow import Shadow
 from chaoskit.tap.syscalls import architecture
 from chaoskit.tap.target import Target, Unreachable
 
@@ -38,6 +39,7 @@ class Supervisor:
 
     `root` is the watched directory as the program sees it; `broker` the address that the program connects to;
     `kill` gets the processes to kill, the caller first (by default they are killed here, with their families).
+    `shadow` is told of everything, for power loss.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Supervisor:
         on_event: Callable[[Event], None],
         broker: tuple[str, int] | None = None,
         kill: Callable[[list[int]], None] = kill_program,
+        shadow: Shadow | None = None,
     ) -> None:
         self.ended = False
         self._program, self._life = program, life
@@ -62,6 +65,7 @@ class Supervisor:
         self._arming = Arming(rules, life)
         self._emit = on_event
         self._kill = kill
+        self._shadow = shadow
         self._handlers = _handlers()
         self._counts: dict[tuple[str, str], int] = {}
         self._doomed: dict[int, tuple[Rule, Operation]] = {}
@@ -157,6 +161,8 @@ class Supervisor:
             self._pass(operation)
         elif rule.action == "errno":
             self._listener.refuse(rule.errno_number)
+            if self._shadow is not None:
+                operation.record_failure(self._shadow)
             self._fired(operation, rule, 0)
         else:
             self._shorten(operation, rule)
@@ -165,7 +171,7 @@ class Supervisor:
         result = None
         if operation.faithful:
             try:
-                result = operation.perform(operation.size)
+                result = self._perform(operation, operation.size)
                 operation.answer(self._listener, result)
             except OSError as error:
                 self._listener.refuse(error.errno or 0)
@@ -174,9 +180,20 @@ class Supervisor:
             self._listener.proceed()
         self._succeeded(operation, result)
 
+    def _perform(self, operation: Operation, limit: int) -> int:
+        result = operation.perform(limit)
+        if self._shadow is not None:
+            try:
+                operation.record(self._shadow, result)
+            except OSError as error:
+                self._emit(
+                    Lost(f"what is durable of {operation.path} is not known any more: {error}", time.monotonic())
+                )
+        return result
+
     def _shorten(self, operation: Operation, rule: Rule) -> None:
         try:
-            written = operation.perform(rule.written_bytes(operation.size))
+            written = self._perform(operation, rule.written_bytes(operation.size))
         except OSError as error:
             self._listener.refuse(error.errno or 0)
             return
@@ -189,7 +206,7 @@ class Supervisor:
         written = 0
         if rule.when == "after" or limit:
             try:
-                written = operation.perform(limit)
+                written = self._perform(operation, limit)
             except OSError:
                 self._let_go_and_doom(operation, rule)
                 return

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from chaoskit.tap.held import Blind, Decision, Held, int32
 from chaoskit.tap.operation import Basic
+from chaoskit.tap.shadow import Shadow
 
 _SPLICE_NONBLOCK = 2
 
@@ -78,6 +79,12 @@ class Transfer(Basic):
 
     def _copy_range(self, count: int) -> int:
         return os.copy_file_range(self.source.fd, self.sink.fd, count, self.source.offset, self.sink.offset)
+
+    def record(self, shadow: Shadow, result: int) -> None:
+        """The bytes before the sink's offset are new."""
+        end = os.lseek(self.sink.fd, 0, os.SEEK_CUR) if self.sink.offset is None else self.sink.offset
+        durable = bool(fcntl.fcntl(self.sink.fd, fcntl.F_GETFL) & os.O_DSYNC)
+        shadow.wrote(self.sink.fd, end - result, result, durable=durable)
 
     def release(self) -> None:
         """Give both descriptors back."""

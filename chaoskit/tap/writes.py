@@ -6,6 +6,7 @@ where it is set, the kernel performs the call.
 """
 
 import errno
+import fcntl
 import os
 import resource
 import struct
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from chaoskit.tap.held import Decision, Held, int32, int64
 from chaoskit.tap.operation import Basic, Vanished
 from chaoskit.tap.sends import send_of
+from chaoskit.tap.shadow import Shadow
 
 _IOV_MAX = 1024
 Piece = tuple[int, int]  # (address, length)
@@ -68,6 +70,18 @@ class FileWrite(Basic):
         # An offset of -1 with pwritev2 means the file's own offset.
         offset = -1 if self.offset == -1 else self.offset + done
         return os.pwritev(self.fd, [data], offset, self.flags)
+
+    def record(self, shadow: Shadow, result: int) -> None:
+        """Which bytes of the file are new, and whether they are durable already (O_DSYNC, RWF_DSYNC)."""
+        status, flags = fcntl.fcntl(self.fd, fcntl.F_GETFL), self.flags or 0
+        if self.offset is None or (self.offset == -1 and self.flags is not None):
+            start = os.lseek(self.fd, 0, os.SEEK_CUR) - result
+        elif status & os.O_APPEND or flags & os.RWF_APPEND:
+            start = os.fstat(self.fd).st_size - result
+        else:
+            start = self.offset
+        durable = bool(status & os.O_DSYNC or flags & (os.RWF_DSYNC | os.RWF_SYNC))
+        shadow.wrote(self.fd, start, result, durable=durable)
 
     def release(self) -> None:
         """Give the descriptor back."""
