@@ -137,7 +137,8 @@ class Queue:
         for entry in returned:
             entry.redelivered = True
         # Only the front of the queue can stand before the last message that comes back.
-        while self.ready and self.ready[0].position < returned[-1].position:
+        last = returned[-1].position
+        while self.ready and self.ready[0].position < last:
             returned.append(self.ready.popleft())
         returned.sort(key=lambda entry: entry.position)
         self.ready.extendleft(reversed(returned))
