@@ -13,7 +13,7 @@ from chaoskit.cli.log_lines import LogPainter
 from chaoskit.cli.main import app
 from chaoskit.cli.output import err, out
 from chaoskit.cli.run import ScenarioName, Settings, parse_settings
-from chaoskit.engine import background, by_hand, control, log_tail, rundir, upfile
+from chaoskit.engine import background, control, log_tail, rundir, upfile
 from chaoskit.engine.rundir import RunDir
 from chaoskit.model.errors import UsageError
 from chaoskit.model.events import AnyEvent, RunStarted
@@ -51,6 +51,8 @@ def up(
     chosen = bundled.find(scenario).with_parameters(parse_settings(settings or []))
     if detached:
         return _up_in_background(chosen)
+    from chaoskit.engine import by_hand
+
     ended = by_hand.up(chosen, _Foreground(chosen))
     return int(ExitCode.OK if ended == "down" else ExitCode.INTERRUPTED)
 
@@ -88,6 +90,8 @@ class _Background:
 
 
 def _up_in_background(scenario: Scenario) -> int:
+    from chaoskit.engine import by_hand
+
     def work(foreground: background.Foreground) -> int:
         by_hand.up(scenario, _Background(foreground))
         return 0
