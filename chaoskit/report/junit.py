@@ -15,11 +15,10 @@ def render(report: Report) -> str:
     suite.add_property("seed", str(report.seed))
     suite.add_property("runtime", report.runtime)
     suite.add_property("replay", clean(report.replay))
-    for verdict in report.verdicts:
-        suite.add_testcase(_verdict(report, verdict))
-    for finding in report.findings:
-        if finding.code is not ExitCode.OK:
-            suite.add_testcase(_finding(report, finding))
+    # All at once: for each call the statistics of the whole suite are counted again.
+    judged = [_verdict(report, verdict) for verdict in report.verdicts]
+    noticed = [_finding(report, finding) for finding in report.findings if finding.code is not ExitCode.OK]
+    suite.add_testcases([*judged, *noticed])
     xml = JUnitXml("chaoskit")
     xml.add_testsuite(suite)
     xml.update_statistics()  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chaoskit.model.exit_codes import ExitCode
-from chaoskit.model.run import Report
+from chaoskit.model.run import Failed, Points, Report
 from chaoskit.model.verdict import FaultRecord, Finding, Verdict
 from chaoskit.report.clean import clean
 
@@ -23,9 +23,12 @@ def render(report: Report) -> RenderableType:
 
 
 def _parts(report: Report) -> Iterator[RenderableType]:
-    if report.faults:
-        yield _faults(report)
-    yield _verdicts(report)
+    if report.points is not None:
+        yield from _exploration(report)
+    else:
+        if report.faults:
+            yield _faults(report)
+        yield _verdicts(report)
     yield from (_finding(f) for f in report.findings)
     if report.result != "pass":
         yield from _tails(report)
@@ -90,12 +93,46 @@ def _tails(report: Report) -> Iterator[Text]:
         yield from (Text("  " + clean(line, 200)) for line in lines[-_SHOWN_LINES:])
 
 
+def _exploration(report: Report) -> Iterator[RenderableType]:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("operation", "on", "points", "experiments", "survived"):
+        table.add_column(name, overflow="fold", justify="left" if name in ("operation", "on") else "right")
+    for row in report.coverage:
+        style = "" if row.run == row.survived else "bold red"
+        table.add_row(row.op, clean(row.path, 100), str(row.points), str(row.run), str(row.survived), style=style)
+    yield table
+    for failure in report.failures[:_SHOWN_ROWS]:
+        yield from _failure(failure)
+    if len(report.failures) > _SHOWN_ROWS:
+        yield Text(f"(+{len(report.failures) - _SHOWN_ROWS} more failures in report.json)")
+
+
+def _failure(failure: Failed) -> Iterator[Text]:
+    yield Text(f"failed {failure.rate} times: {clean('; '.join(failure.plan))}", style="bold red")
+    for verdict in failure.verdicts[:_SHOWN_LINES]:
+        yield Text(f"  {verdict.outcome} [{clean(verdict.id, 60)}] {clean(verdict.detail)}")
+    for finding in failure.findings:
+        yield Text(f"  {clean(finding)}", style="yellow")
+    yield Text(f"  {failure.replay}")
+
+
 def headline(report: Report) -> Text:
     """The last line of a run: result, counts, time, seed."""
+    if report.points is not None:
+        return _headline_of_exploration(report, report.points)
     good = sum(1 for v in report.verdicts if v.outcome == "SUCCESS")
     fired = sum(1 for f in report.faults if f.fired)
     return Text.assemble(
         (report.result.upper(), _STYLES[report.result]),
         f"  {good} of {len(report.verdicts)} verdicts SUCCESS, {fired} of {len(report.faults)} faults fired, "
         f"{report.duration_s:.1f} s, report {report.run_dir}/report.json, seed {report.seed}",
+    )
+
+
+def _headline_of_exploration(report: Report, points: Points) -> Text:
+    merged = f", {points.merged} recoveries merged" if points.merged else ""
+    return Text.assemble(
+        (report.result.upper(), _STYLES[report.result]),
+        f"  {points.crash_points} crash points; experiments: {points.found} found, {points.run} run, "
+        f"{points.survived} survived{merged}; {report.duration_s:.1f} s, report {report.run_dir}/report.json",
     )
