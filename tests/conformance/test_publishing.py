@@ -17,12 +17,14 @@ Name = Callable[[], str]
 
 
 def _confirmed(wire: RawClient, count: int) -> list[int]:
-    """Delivery tags that the broker confirms, one by one, until there are `count`."""
+    """Delivery tags that the broker confirms until all of `count` are, in any order; each must come once."""
+    waiting = set(range(1, count + 1))
     tags: list[int] = []
-    while len(tags) < count:
+    while waiting:
         ack = wire.expect(commands.Basic.Ack)
-        first = (tags[-1] if tags else 0) + 1 if ack.multiple else ack.delivery_tag
-        tags += range(first, (ack.delivery_tag or 0) + 1)
+        confirmed = [tag for tag in waiting if tag < ack.delivery_tag] if ack.multiple else []
+        tags += [*confirmed, ack.delivery_tag]
+        waiting.difference_update(tags)
     return sorted(tags)
 
 

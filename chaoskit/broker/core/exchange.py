@@ -55,7 +55,12 @@ def _fanout(pattern: str, routing_key: str) -> bool:
 
 
 def _topic(pattern: str, routing_key: str) -> bool:
-    return topic_matches(pattern.split("."), routing_key.split("."))
+    return topic_matches(_words(pattern), _words(routing_key))
+
+
+def _words(key: str) -> list[str]:
+    # RabbitMQ: an empty key has no words at all, while "." has two empty ones.
+    return key.split(".") if key else []
 
 
 MATCHERS: dict[str, Callable[[str, str], bool]] = {"direct": _direct, "fanout": _fanout, "topic": _topic}
