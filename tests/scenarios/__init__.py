@@ -1,0 +1,1 @@
+"""Tests of the programs under scenarios/, run as subprocesses against the embedded broker."""
