@@ -75,7 +75,7 @@ def run(
     """
     from chaoskit.engine import run as engine
 
-    _check_runtime(runtime)
+    check_runtime(runtime)
     if plan and (kills or duplicates):
         raise UsageError("--plan names all faults: leave out --kills and --duplicates, or put them into the plan")
     chosen = _scenario(scenario, settings, timeout)
@@ -160,7 +160,8 @@ def _sum_up(reports: list[Report], console: Console) -> None:
         console.print(f"  seed {report.seed}: {report.result}, again: {report.replay}", markup=False)
 
 
-def _check_runtime(runtime: str) -> None:
+def check_runtime(runtime: str) -> None:
+    """Raises UsageError for a runtime that there is not."""
     if runtime not in ("auto", "local"):
         raise UsageError(f"--runtime {runtime}: this chaoskit has auto and local")
 

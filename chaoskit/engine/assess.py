@@ -84,6 +84,11 @@ def _tails(events: Sequence[AnyEvent]) -> dict[str, list[str]]:
     return {program: list(lines) for program, lines in tails.items()}
 
 
+def events_of(run_dir: RunDir) -> list[AnyEvent]:
+    """The events of a saved run. Raises UsageError when its journal cannot be read."""
+    return journal.read(run_dir.journal)
+
+
 def longest_silence_s(events: Sequence[AnyEvent]) -> float:
     """The longest time in which nothing happened in a run: how long its programs may be quiet and still be at work."""
     times = [e.t_s for e in events]

@@ -122,7 +122,8 @@ class LocalConnections:
 
     def drained(self) -> bool:
         sending = self._sending_late is not None and not self._sending_late.done()
-        return not sending and not (self._injector and self._injector.busy) and not self._waiting()
+        held = any(proxy.delaying for proxy in self._proxies.values()) or (self._injector and self._injector.busy)
+        return not sending and not held and not self._waiting()
 
     def _waiting(self) -> dict[str, str]:
         """Queues that hold messages for somebody who consumes, or did, with their depth in words."""

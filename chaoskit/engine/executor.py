@@ -99,15 +99,19 @@ class Executor:
             self.pipeline.hurts(step.target, restart=bool(step.options.get("restart", True)))
         self.pipeline.emit(fired)
 
+    def failed(self, i: int, reason: str) -> None:
+        """Step `i` was reached and could not be carried out; its program was hurt all the same."""
+        self.outstanding.discard(i)
+        self.pipeline.hurts(self.plan.steps[i].target)
+        self.pipeline.emit(FaultFailed(self.pipeline.now_s(), i, reason))
+
     def _act(self, i: int, point: str) -> None:
         step = self.plan.steps[i]
         act = self._table[step.fault].act
         if i not in self.outstanding or act is None:
             return
         if not self.pipeline.runtime.running(step.target):
-            self.outstanding.discard(i)
-            reason = f"{step.target} was not running at {point}"
-            self.pipeline.emit(FaultFailed(self.pipeline.now_s(), i, reason))
+            self.failed(i, f"{step.target} was not running at {point}")
             return
         act(step, self.pipeline)
         self._fired(i, point)

@@ -32,7 +32,10 @@ Observer = Callable[[AnyEvent], None]
 
 @dataclass(frozen=True)
 class Setup:
-    """What one run needs. `observer` hears each event as it happens, `starter` begins the lives of programs."""
+    """What one run needs. `observer` hears each event as it happens, `starter` begins the lives of programs.
+
+    `surveyed` notes at each call which states a power loss could leave.
+    """
 
     scenario: Scenario
     plan: Plan
@@ -41,6 +44,7 @@ class Setup:
     limits: Limits = field(default_factory=Limits)
     observer: Observer = lambda event: None
     starter: Starter = start_new
+    surveyed: bool = False
 
 
 class Recorder:
@@ -94,7 +98,9 @@ def _started(setup: Setup) -> RunStarted:
 async def _conduct(setup: Setup, conductor: Conductor) -> RunEnded:
     pipeline, executor = conductor.pipeline, conductor.executor
     try:
-        await wiring.assemble_local(setup.scenario, setup.run_dir.path, pipeline, executor, setup.starter)
+        await wiring.assemble_local(
+            setup.scenario, setup.run_dir.path, pipeline, executor, setup.starter, surveyed=setup.surveyed
+        )
     except EnvironmentProblem as e:
         return RunEnded(pipeline.now_s(), "error", str(e))
     try:

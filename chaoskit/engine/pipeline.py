@@ -75,6 +75,7 @@ class Pipeline:
         self.last_event_s = 0.0
         self.journaled_lines = _JOURNALED_LINES
         self.before_restart: Callable[[str], None] = lambda program: None
+        self.at_close: Callable[[], None] = lambda: None
         self._verdicts = Reader(scenario.verifier)
         self._sink = sink
         self._began = time.monotonic()
@@ -255,4 +256,5 @@ class Pipeline:
         try:
             await self.runtime.close(grace_s)
         finally:
+            self.at_close()
             await self.connections.close()

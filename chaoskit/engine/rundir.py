@@ -86,6 +86,14 @@ def latest() -> RunDir:
     return RunDir(link.resolve())
 
 
+def latest_of(scenario: str) -> RunDir:
+    """The newest run of one scenario in this directory. Raises UsageError when there is none."""
+    runs = sorted((home() / "runs").glob(f"*-{scenario}-*"))
+    if not runs:
+        raise UsageError(f"there is no run of {scenario} in {home()} to go on with")
+    return RunDir(runs[-1])
+
+
 def existing(path: Path) -> RunDir:
     """The run directory at `path`. Raises UsageError when it is none."""
     run_dir = RunDir(path.resolve())

@@ -29,6 +29,7 @@ class Taps:
         root: Callable[[str], Path],
         starter: Starter,
         targets: Collection[str],
+        surveyed: bool = False,
     ) -> None:
         self._pipeline, self._executor = pipeline, executor
         self._broker, self._root = broker, root
@@ -36,6 +37,11 @@ class Taps:
         # A child that escaped can outlive its program, so an old life's tap may end after the next life began.
         self._supervisors: dict[tuple[str, int], tap.Supervisor] = {}
         self._lasting: set[int] = set()
+        self._surveyed = surveyed
+        self._cuts = surveyed or any(call_action(step).power_loss for _, step in executor.call_steps())
+        self._shadows: dict[Path, tap.Shadow] = {}
+        self._to_lose: dict[str, tap.CrashState] = {}
+        pipeline.before_restart = self._lose
 
     def spawn(self, launch: Launch) -> int:
         """Start a launch; a target is started under the tap, its calls answered in this loop."""
@@ -54,9 +60,23 @@ class Taps:
             rules=self._rules(program),
             on_event=lambda event: self._on_event(program, event),
             broker=self._broker(program),
+            shadow=self._shadow(program),
         )
         self._supervisors[program, launch.life] = supervisor
         asyncio.get_running_loop().add_reader(supervisor.fileno(), supervisor.step)
+
+    def _shadow(self, program: str) -> tap.Shadow | None:
+        """What is durable of the program's data directory; kept over its lives, and only where a power loss needs it."""
+        root = self._root(program)
+        if self._cuts and root not in self._shadows:
+            self._shadows[root] = tap.Shadow(root)
+        return self._shadows.get(root)
+
+    def _lose(self, program: str) -> None:
+        """The power was cut when the last life ended: before the next one, the files are what the disk kept."""
+        state = self._to_lose.pop(program, None)
+        if state is not None:
+            self._shadows[self._root(program)].apply(state)
 
     def _rules(self, program: str) -> list[tap.Rule]:
         steps = [(i, step) for i, step in self._executor.call_steps() if step.target == program]
@@ -83,13 +103,24 @@ class Taps:
         if not self._pipeline.stopping:
             t_s = self._pipeline.now_s(event.t_s)
             result = event.result or 0
-            self._pipeline.emit(Call(t_s, program, event.life, event.op, event.path, event.nth, event.size, result))
+            states = self._losses(program) if self._surveyed else ()
+            self._pipeline.emit(
+                Call(t_s, program, event.life, event.op, event.path, event.nth, event.size, result, states)
+            )
+
+    def _losses(self, program: str) -> tuple[str, ...]:
+        """The states in which a power cut now would leave less than a kill does."""
+        return tuple(s.name for s in self._shadows[self._root(program)].crash_states() if not s.lossless)
 
     def _fired(self, program: str, event: tap.Fired) -> None:
         index = int(event.rule_id)
         if index not in self._executor.outstanding:
             return
         action = call_action(self._executor.plan.steps[index])
+        if action.power_loss and not self._cut(program, action.power_loss):
+            reason = f"at {event.point} a power loss with {action.power_loss} kept is no more than a kill"
+            self._executor.failed(index, reason)
+            return
         if action.for_s:
             self._lasting.add(index)
             self._pipeline.later(action.for_s, lambda: self._heal(index))
@@ -97,6 +128,15 @@ class Taps:
         size, tail = self._file_now(program, event.point)
         t_s = self._pipeline.now_s(event.t_s)
         self._executor.call_fired(index, FaultFired(t_s, index, event.point, written, size, tail))
+
+    def _cut(self, program: str, wanted: str) -> bool:
+        """Note the state that the disk is to be in before the next life; False when there is no such state here."""
+        states = self._shadows[self._root(program)].crash_states()
+        state = next((s for s in states if s.name == wanted), None)
+        if state is None or state.lossless:
+            return False
+        self._to_lose[program] = state
+        return True
 
     def _heal(self, index: int) -> None:
         self._lasting.discard(index)

@@ -23,6 +23,7 @@ async def assemble_local(
     pipeline: Pipeline,
     executor: Executor,
     starter: Starter = start_new,
+    surveyed: bool = False,
     tapped: bool = True,
 ) -> None:
     """Give `pipeline` an embedded broker, proxies, taps on its targets (where `tapped`), and local processes.
@@ -37,9 +38,11 @@ async def assemble_local(
         broker=lambda program: ("127.0.0.1", connections.proxy_port(program)),
         root=runtime.data_dir,
         starter=starter,
+        surveyed=surveyed,
         targets=_tapped(scenario, executor) if tapped and tap_unavailable() is None else (),
     )
     runtime.use(taps.spawn)
+    pipeline.at_close = taps.close
     await connections.start()
     pipeline.attach(runtime, connections)
 

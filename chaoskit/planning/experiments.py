@@ -50,13 +50,14 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Experiment(msgspec.Struct, frozen=True):
-    """One run to be made. `point` is the place hurt last, `id` names the whole experiment for good."""
+    """One run to be made, at the call `place` as its last fault. `id` names the whole experiment for good."""
 
     id: str
     plan: Plan
     fault: str
     op: str
     path: str
+    place: str
     point: str
     depth: int = 1
 
@@ -94,9 +95,13 @@ def recovery(events: Sequence[AnyEvent], targets: Sequence[str]) -> list[Place]:
     if start is None:
         return []
     part: list[AnyEvent] = []
+    delivered = False
     for event in events[start:]:
-        if isinstance(event, Message) and event.kind == "acked" and event.program in targets:
-            break
+        if isinstance(event, Message) and event.program in targets:
+            delivered = delivered or event.kind == "delivered"
+            # An acknowledgement before the first delivery is the last word of the life before, still on its way.
+            if event.kind == "acked" and delivered:
+                break
         if isinstance(event, ProgramExited) and event.program in targets:
             break
         part.append(event)
@@ -123,7 +128,7 @@ def at_place(place: Place, faults: Sequence[str], prior: Sequence[Step] = (), de
             ident = " + ".join(map(str, (*prior, *steps)))
             plan = Plan(0, (*prior, *steps))
             point = f"{fault} {position} {place.name}"
-            yield Experiment(ident, plan, fault, place.op, place.path, point, depth)
+            yield Experiment(ident, plan, fault, place.op, place.path, place.name, point, depth)
 
 
 def _variants(place: Place, fault: str) -> Iterator[tuple[str, tuple[Step, ...]]]:

@@ -128,24 +128,25 @@ def serve(server: socket.socket, script: Path) -> _Copy | None:
 
 def _fork_to_grandparent(new_parent: int) -> int:
     """Fork a child that is adopted by `new_parent`, a subreaper, who can then await it. 0 in the child."""
-    reading, writing = os.pipe()
+    answer, answering = os.pipe()
     middle = os.fork()
     if middle == 0:
+        middle = os.getpid()
         pid = os.fork()
         if pid:
-            os.write(writing, str(pid).encode())
+            os.write(answering, str(pid).encode())
             os._exit(0)
-        os.close(writing)
-        # The middle process holds the other end; its end is the moment of the adoption.
-        while os.read(reading, 64):
-            pass
-        os.close(reading)
+        os.close(answer)
+        os.close(answering)
+        # The middle process is about to end; nothing tells of an adoption, and it takes a few microseconds.
+        while os.getppid() == middle:
+            os.sched_yield()
         _die_with(new_parent)
         return 0
-    os.close(writing)
+    os.close(answering)
     os.waitpid(middle, 0)
-    pid = int(os.read(reading, 64))
-    os.close(reading)
+    pid = int(os.read(answer, 64))
+    os.close(answer)
     return pid
 
 

@@ -11,7 +11,7 @@ After a failed fsync the operations until then are lost for good: a later fsync 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 Inode = int
 Entries = dict[str, Inode]
@@ -113,10 +113,14 @@ Tree = dict[str, Node]
 
 @dataclass(frozen=True, slots=True)
 class CrashState:
-    """A tree that a power cut may leave: path relative to the root -> Node, directories before what they hold."""
+    """A tree that a power cut may leave: path relative to the root -> Node, directories before what they hold.
+
+    `lossless`: programs cannot tell it from the tree as it is, so the cut is no more than a kill.
+    """
 
     name: str
     tree: Tree
+    lossless: bool = False
 
     def contents(self) -> dict[str, tuple[str, bytes]]:
         """What a program can see of it, for comparing."""
@@ -254,7 +258,8 @@ class DurableTree:
             if node.kind == "file" and minimum.get(path) != node:
                 contents = durable | {node.inode: node.content}
                 states.append(CrashState(f"keep:{path}", self._tree(self._with_one(live, path), contents)))
-        return _different(states)
+        now = CrashState("", alive).contents()
+        return [replace(state, lossless=state.contents() == now) for state in _different(states)]
 
 
 def _different(states: list[CrashState]) -> list[CrashState]:

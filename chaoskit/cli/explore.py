@@ -1,0 +1,171 @@
+"""`chaoskit explore`."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from chaoskit import bundled
+from chaoskit.cli.main import app
+from chaoskit.cli.output import annotate, err, out, show_report, write_reports
+from chaoskit.cli.run import (
+    Json,
+    Junit,
+    ReportDir,
+    Runtime,
+    ScenarioName,
+    Settings,
+    Summary,
+    check_runtime,
+    parse_settings,
+)
+from chaoskit.engine import explore as engine
+from chaoskit.engine import rundir
+from chaoskit.engine.tally import Record, Tally
+from chaoskit.model.errors import UsageError
+from chaoskit.model.events import AnyEvent
+from chaoskit.model.exit_codes import ExitCode
+from chaoskit.planning.experiments import DEFAULT_FAULTS, FAULTS
+from chaoskit.report.clean import clean
+
+_EVERY_S = 5.0
+
+
+@app.command()
+def explore(
+    scenario: ScenarioName,
+    faults: Annotated[str, typer.Option(metavar="LIST", help=f"Comma-separated: {', '.join(FAULTS)}.")] = ",".join(
+        DEFAULT_FAULTS
+    ),
+    depth: Annotated[int, typer.Option(min=1, max=3, help="2: also crashes during the recovery from each crash.")] = 1,
+    duplicates: Annotated[
+        bool, typer.Option("--duplicates", help="All of it again with every message doubled, at once and late.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Experiments at a time (default: cores).")
+    ] = None,
+    max_failures: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after so many failures.")] = None,
+    budget: Annotated[float | None, typer.Option(min=1, metavar="S", help="Stop after so many seconds.")] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Only points whose name matches this glob.")
+    ] = None,
+    settings: Settings = None,
+    runtime: Runtime = "auto",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many experiments and how long, and leave.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the last exploration of this directory.")
+    ] = False,
+    junit: Junit = None,
+    summary: Summary = None,
+    report_dir: ReportDir = None,
+    as_json: Json = False,
+) -> int:
+    """Visit every crash point of a scenario, once for each position and fault.
+
+    A control run names the points; then there is one run for each: before, inside (first byte, middle, last byte but
+    one) and after every write, send, fsync, rename... A failure is made again before it is reported, and leaves a run
+    directory and a command to replay it.
+
+    \b
+    Examples:
+      chaoskit explore stateful
+      chaoskit explore stateful --depth 2 --faults kill
+      chaoskit explore stateful --faults kill,power-loss,enospc,eio,eintr,short-write --duplicates
+      chaoskit explore partition-writes --only 'write:partitions/*'
+    """
+    check_runtime(runtime)
+    wish = _wish(scenario, settings, faults, depth, duplicates, jobs, max_failures, budget, only, resume)
+    console = err if as_json else out
+    _announce(wish, console)
+    if dry_run:
+        return _dry_run(wish, as_json)
+    with _Bar(console) as bar:
+        report = engine.explore(wish, bar)
+    write_reports(report, junit, summary, report_dir)
+    annotate(report, console)
+    if as_json:
+        typer.echo(report.as_json(), nl=False)
+    show_report(report, console)
+    return report.exit_code
+
+
+def _wish(
+    name: str,
+    settings: list[str] | None,
+    faults: str,
+    depth: int,
+    duplicates: bool,
+    jobs: int | None,
+    max_failures: int | None,
+    budget: float | None,
+    only: str | None,
+    resume: bool,
+) -> engine.Wish:
+    found = bundled.find(name)
+    chosen = found.with_parameters({**found.explore, **parse_settings(settings or [])})
+    wanted = tuple(dict.fromkeys(f.strip() for f in faults.split(",") if f.strip()))
+    for fault in wanted:
+        if fault not in FAULTS:
+            raise UsageError(f"--faults {fault}: explore has {', '.join(FAULTS)}")
+    if not wanted:
+        raise UsageError("--faults is empty: name at least one, such as kill")
+    wish = engine.Wish(chosen, wanted, depth, duplicates, max_failures=max_failures, budget_s=budget, only=only)
+    changes: dict[str, Any] = {"jobs": jobs} if jobs else {}
+    if resume:
+        changes["resume"] = rundir.latest_of(f"explore-{chosen.name}")
+    return dataclasses.replace(wish, **changes)
+
+
+def _announce(wish: engine.Wish, console: Console) -> None:
+    parameters = " ".join(f"{name}={value}" for name, value in wish.scenario.parameters.items())
+    smaller = " (the scenario's for exploring; --set changes them)" if wish.scenario.explore else ""
+    console.print(f"chaoskit explore {wish.scenario.name}, {', '.join(wish.faults)}, depth {wish.depth}", markup=False)
+    console.print(f"parameters {parameters}{smaller}, {wish.jobs} at a time", markup=False)
+
+
+def _dry_run(wish: engine.Wish, as_json: bool) -> int:
+    experiments, seconds = engine.estimate(wish, engine.Watcher())
+    if as_json:
+        typer.echo(json.dumps({"experiments": experiments, "estimated_s": round(seconds, 1)}))
+    else:
+        typer.echo(f"{experiments} experiments at the points of the control run, about {seconds:.0f} s")
+        typer.echo("what recoveries bring, and --depth 2, comes on top and is known only while exploring")
+    return 0
+
+
+class _Bar(engine.Watcher):
+    """A progress bar on a terminal, a line now and then elsewhere, and a line for each failure."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._progress.add_task("control run", total=None)
+        self._said_s = 0.0
+
+    def __enter__(self) -> "_Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def control(self, events: Sequence[AnyEvent], found: int) -> None:
+        self._console.print(f"control run: {events[-1].t_s:.2f} s, {found} experiments known", markup=False)
+
+    def done(self, record: Record, tally: Tally, found: int) -> None:
+        made = len(tally.seconds)
+        self._progress.update(self._task, completed=made, total=found, description="experiments")
+        if record.outcome.code is not ExitCode.OK:
+            what = "failed" if record.outcome.code is ExitCode.FAILURE else "not reached"
+            rate = f", {record.failed} of {record.made} times" if record.failed else ""
+            self._console.print(f"  {what}{rate}: {clean(record.id)}", markup=False, style="bold red")
+        elif not self._console.is_terminal and sum(tally.seconds) > self._said_s:
+            self._said_s = sum(tally.seconds) + _EVERY_S
+            self._console.print(f"  {made} of {found} made, {tally.survived} survived", markup=False)

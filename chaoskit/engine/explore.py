@@ -1,0 +1,289 @@
+"""`chaoskit explore`: visit every crash point of a scenario, once for each position and fault.
+
+A control run shows the points; laboratories make the experiments, several at a time; what they find on the way is
+visited too. A failure is made again before it is believed. Every finished experiment is written down at once, so that
+an exploration that was cut off can go on where it was.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from chaoskit.checks import judge
+from chaoskit.engine import assess, rundir
+from chaoskit.engine.conduct import Limits
+from chaoskit.engine.lab import Outcome, Task
+from chaoskit.engine.laboratories import Laboratories
+from chaoskit.engine.once import Setup, run_once
+from chaoskit.engine.rundir import RunDir
+from chaoskit.engine.tally import Record, Tally
+from chaoskit.model.errors import EnvironmentProblem, UsageError
+from chaoskit.model.events import AnyEvent
+from chaoskit.model.exit_codes import ExitCode
+from chaoskit.model.plan import Plan
+from chaoskit.model.run import Report
+from chaoskit.model.scenario import Scenario
+from chaoskit.planning.experiments import DEFAULT_FAULTS, Experiment, doubled, survey
+from chaoskit.planning.frontier import Frontier
+from chaoskit.runtime.local import kill_marked
+
+_RECORDS = "experiments.jsonl"
+_TIMES_AGAIN = 2
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for. `scenario` already has the parameters that are to be used."""
+
+    scenario: Scenario
+    faults: tuple[str, ...] = DEFAULT_FAULTS
+    depth: int = 1
+    duplicates: bool = False
+    jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
+    max_failures: int | None = None
+    budget_s: float | None = None
+    only: str | None = None
+    resume: RunDir | None = None
+
+    def identity(self) -> str:
+        """What has to be the same for an exploration to be resumed."""
+        return repr((self.scenario, self.faults, self.depth, self.duplicates, self.only))
+
+
+class Watcher:
+    """Hears how an exploration comes along."""
+
+    def control(self, events: Sequence[AnyEvent], found: int) -> None:
+        """The control run is over; so many experiments are known by now."""
+
+    def done(self, record: Record, tally: Tally, found: int) -> None:
+        """An experiment is over."""
+
+
+class Explorer:
+    """One exploration in `run_dir`."""
+
+    def __init__(self, wish: Wish, run_dir: RunDir, watcher: Watcher) -> None:
+        self.wish, self.run_dir, self.watcher = wish, run_dir, watcher
+        self.frontier = Frontier(wish.faults, wish.depth, wish.only)
+        self.tally = Tally()
+        self.control: list[AnyEvent] = []
+        self.stopped = ""
+        self._labs = Laboratories(wish.jobs, run_dir.path)
+        self._in_flight = 0
+        self._news = asyncio.Condition()
+        self._began = time.monotonic()
+        self._known = _read_records(run_dir)
+        self._records = (run_dir.path / _RECORDS).open("ab", buffering=0)
+        self._number = 0
+
+    async def run(self) -> None:
+        """Control run, then every experiment. What came of it is in `tally`, `stopped` says why it ended early."""
+        try:
+            await self._plan()
+            if judge(self.control).code is ExitCode.OK:
+                await self._labs.each(self._one)
+        finally:
+            await self._labs.close()
+            self._records.close()
+
+    async def plan_only(self) -> None:
+        """Only what is known before the first experiment: the frontier."""
+        try:
+            await self._plan()
+        finally:
+            await self._labs.close()
+            self._records.close()
+
+    async def _plan(self) -> None:
+        scenario = self.wish.scenario
+        if not self.run_dir.control.journal.is_file():
+            await run_once(self._setup(Plan(0), self.run_dir.control, control=True))
+        self.control = assess.events_of(self.run_dir.control)
+        if judge(self.control).code is not ExitCode.OK:
+            return
+        self.frontier.add_control(survey(self.control, scenario.target), ())
+        for late in (False, True) if self.wish.duplicates else ():
+            await self._plan_doubled(late)
+        self.watcher.control(self.control, self.frontier.found)
+
+    async def _plan_doubled(self, late: bool) -> None:
+        """With every message doubled there is another control run, whose places are explored with them doubled."""
+        steps = doubled(self.control, self.wish.scenario.target, late)
+        directory = RunDir(self.run_dir.path / ("control-late" if late else "control-doubled"))
+        if not directory.journal.is_file():
+            await run_once(self._setup(Plan(0, steps), directory))
+        events = assess.events_of(directory)
+        name = "every message doubled" + (", late" if late else "")
+        self.frontier.add_plan(Experiment(name, Plan(0, steps), "duplicate", "message", "*", name, name))
+        if judge(events).code is ExitCode.OK:
+            self.frontier.add_control(survey(events, self.wish.scenario.target), steps)
+
+    def _setup(self, plan: Plan, directory: RunDir, control: bool = False) -> Setup:
+        surveyed = "power-loss" in self.wish.faults
+        limits = Limits(timeout_s=self.wish.scenario.timeout_s)
+        return Setup(self.wish.scenario, plan, directory, control, limits, surveyed=surveyed)
+
+    def _limits(self) -> Limits:
+        """The limits of an experiment: generous beside the control run, so that only what hangs meets them."""
+        silence_s = assess.longest_silence_s(self.control)
+        length_s = self.control[-1].t_s
+        timeout_s = min(self.wish.scenario.timeout_s, max(10.0, 20 * length_s))
+        return Limits(timeout_s, quiet_s=min(timeout_s, max(1.0, 6 * silence_s)), grace_s=0.0)
+
+    # --- experiments ---
+
+    async def _one(self) -> bool:
+        """Make the next experiment; False when none is left."""
+        experiment = await self._next()
+        if experiment is None:
+            return False
+        try:
+            await self._make(experiment)
+        finally:
+            self._in_flight -= 1
+            async with self._news:
+                self._news.notify_all()
+        return True
+
+    async def _next(self) -> Experiment | None:
+        async with self._news:
+            while not self._over():
+                experiment = self.frontier.take()
+                if experiment is not None:
+                    self._in_flight += 1
+                    return experiment
+                if not self._in_flight:
+                    return None
+                await self._news.wait()
+        return None
+
+    def _over(self) -> bool:
+        wish = self.wish
+        if wish.max_failures is not None and len(self.tally.failures) >= wish.max_failures:
+            self.stopped = f"stopped after {len(self.tally.failures)} failures (--max-failures)"
+        elif wish.budget_s is not None and time.monotonic() - self._began > wish.budget_s:
+            self.stopped = f"the time budget of {wish.budget_s:g} s is used up (--budget)"
+        return bool(self.stopped)
+
+    async def _make(self, experiment: Experiment) -> None:
+        record = self._known.get(experiment.id)
+        if record is None:
+            record = await self._measure(experiment)
+            self._records.write(msgspec.json.encode(record) + b"\n")
+        self.tally.add(experiment, record)
+        result = record.outcome
+        if result.fired and result.code in (ExitCode.OK, ExitCode.FAILURE):
+            self.frontier.add_result(experiment, result.later, result.recovery, result.state)
+        self.watcher.done(record, self.tally, self.frontier.found)
+
+    async def _measure(self, experiment: Experiment) -> Record:
+        """Make an experiment; when it is not green, make it again to know how often."""
+        directory = self.run_dir.path / "experiments" / str(self._new_number())
+        result = await self._attempt(experiment, directory, prepared=True)
+        if result.code is ExitCode.OK:
+            return Record(experiment.id, result)
+        if result.code is not ExitCode.FAILURE:
+            # Not reached, or the machine's fault: neither says anything about the program; one more try.
+            again = await self._attempt(experiment, directory, prepared=True)
+            return Record(experiment.id, again, "" if again.code is ExitCode.OK else str(directory))
+        directories = [directory.with_name(f"{directory.name}-again-{n}") for n in range(1, _TIMES_AGAIN + 1)]
+        again_results = [await self._attempt(experiment, d, prepared=False) for d in directories]
+        failed = [d for d, r in zip(directories, again_results, strict=True) if r.code is ExitCode.FAILURE]
+        shown = failed[0] if failed else directory
+        return Record(experiment.id, result, str(RunDir(shown)), 1 + len(failed), 1 + len(directories))
+
+    async def _attempt(self, experiment: Experiment, directory: Path, prepared: bool) -> Outcome:
+        try:
+            task = Task(self.wish.scenario, experiment.plan, str(directory), self._limits(), prepared)
+            return await self._labs.make(task)
+        except EnvironmentProblem as e:
+            return Outcome(ExitCode.ENVIRONMENT, False, (), (str(e),), 0.0)
+
+    def _new_number(self) -> int:
+        # Directories of an exploration that was cut off stay; theirs are not used again.
+        self._number += 1
+        while list((self.run_dir.path / "experiments").glob(f"{self._number}*")):
+            self._number += 1
+        return self._number
+
+
+def explore(wish: Wish, watcher: Watcher) -> Report:
+    """Carry out an exploration; its report is also in its run directory. Raises UsageError."""
+    run_dir = wish.resume or rundir.create(f"explore-{wish.scenario.name}", 0, datetime.now(UTC))
+    _same_exploration(wish, run_dir)
+    with _leaving_nothing(run_dir):
+        explorer, interrupted, duration_s = asyncio.run(_run(wish, run_dir, watcher))
+    made = explorer.tally.report(
+        assess.report(run_dir, explorer.control, explorer.control),
+        explorer.frontier,
+        "interrupted" if interrupted else explorer.stopped,
+        duration_s,
+    )
+    assess.save(run_dir, made)
+    return made
+
+
+def estimate(wish: Wish, watcher: Watcher) -> tuple[int, float]:
+    """How many experiments are known before the first one, and how many seconds they may take."""
+    run_dir = rundir.create(f"explore-{wish.scenario.name}", 0, datetime.now(UTC))
+    with _leaving_nothing(run_dir):
+        explorer = asyncio.run(_only_plan(wish, run_dir, watcher))
+    if judge(explorer.control).code is not ExitCode.OK:
+        raise UsageError(f"the control run is not green: chaoskit report {run_dir.control}")
+    per_experiment_s = 1.5 * explorer.control[-1].t_s
+    return explorer.frontier.found, explorer.frontier.found * per_experiment_s / wish.jobs
+
+
+async def _only_plan(wish: Wish, run_dir: RunDir, watcher: Watcher) -> Explorer:
+    explorer = Explorer(wish, run_dir, watcher)
+    await explorer.plan_only()
+    return explorer
+
+
+async def _run(wish: Wish, run_dir: RunDir, watcher: Watcher) -> tuple[Explorer, bool, float]:
+    explorer = Explorer(wish, run_dir, watcher)
+    work = asyncio.ensure_future(explorer.run())
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, work.cancel)
+    try:
+        await work
+    except asyncio.CancelledError:
+        return explorer, True, loop.time() - began
+    return explorer, False, loop.time() - began
+
+
+def _read_records(run_dir: RunDir) -> dict[str, Record]:
+    """The finished experiments of an exploration that was cut off; a torn last line is no record."""
+    path = run_dir.path / _RECORDS
+    lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+    records = (msgspec.json.decode(line, type=Record) for line in lines)
+    return {record.id: record for record in records}
+
+
+def _same_exploration(wish: Wish, run_dir: RunDir) -> None:
+    path = run_dir.path / "explore.txt"
+    if not path.is_file():
+        path.write_text(wish.identity())
+    elif path.read_text() != wish.identity():
+        raise UsageError(
+            f"{run_dir} explored something else (another scenario, fault, depth...): start without --resume"
+        )
+
+
+@contextlib.contextmanager
+def _leaving_nothing(run_dir: RunDir) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        kill_marked(str(run_dir.path.resolve()))

@@ -1,0 +1,110 @@
+"""What came of an exploration's experiments: counts by operation and path, failures, and the report of it all."""
+
+from collections import defaultdict
+
+import msgspec
+
+from chaoskit.engine.lab import Outcome
+from chaoskit.model.exit_codes import ExitCode, result_word, worst
+from chaoskit.model.run import Coverage, Failed, Points, Report
+from chaoskit.model.verdict import Finding
+from chaoskit.planning.experiments import Experiment
+from chaoskit.planning.frontier import Frontier
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One finished experiment. `directory` has the run of one that was not green; it failed `failed` of `made` times."""
+
+    id: str
+    outcome: Outcome
+    directory: str = ""
+    failed: int = 0
+    made: int = 1
+
+
+class Tally:
+    """Counts finished experiments."""
+
+    def __init__(self) -> None:
+        self.run = self.survived = 0
+        self.failures: list[tuple[Experiment, Record]] = []
+        self.not_reached: list[tuple[Experiment, Record]] = []
+        self.broken: list[tuple[Experiment, Record]] = []
+        self.seconds: list[float] = []
+        self._places: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._run: dict[tuple[str, str], int] = defaultdict(int)
+        self._survived: dict[tuple[str, str], int] = defaultdict(int)
+
+    def add(self, experiment: Experiment, record: Record) -> None:
+        """Count one. Only a run in which every planned fault fired has visited its point."""
+        outcome = record.outcome
+        place = experiment.op, experiment.path
+        self.seconds.append(outcome.seconds)
+        if outcome.code in (ExitCode.OK, ExitCode.FAILURE):
+            self.run += 1
+            self._run[place] += 1
+            self._places[place].add(experiment.place)
+        if outcome.code is ExitCode.OK:
+            self.survived += 1
+            self._survived[place] += 1
+        elif outcome.code is ExitCode.FAILURE:
+            self.failures.append((experiment, record))
+        elif outcome.code is ExitCode.INCONCLUSIVE:
+            self.not_reached.append((experiment, record))
+        else:
+            self.broken.append((experiment, record))
+
+    def report(self, control: Report, frontier: Frontier, stopped: str, duration_s: float) -> Report:
+        """The report of the exploration; `control` is that of its control run, `stopped` why it ended early."""
+        findings = (*control.findings, *self._findings(stopped))
+        code = worst([ExitCode(control.exit_code), *(f.code for f in findings)])
+        if self.failures:
+            code = worst([code, ExitCode.FAILURE])
+        return msgspec.structs.replace(
+            control,
+            result=result_word(code),
+            exit_code=int(code),
+            duration_s=round(duration_s, 3),
+            findings=findings,
+            restarts={},
+            replay=self._first_replay(control.run_dir),
+            points=Points(frontier.found, self.run, self.survived, _crash_points(control), frontier.merged),
+            coverage=self._coverage(),
+            failures=tuple(_failed(e, r) for e, r in self.failures),
+        )
+
+    def _first_replay(self, run_dir: str) -> str:
+        if self.failures:
+            return f"chaoskit replay {self.failures[0][1].directory}"
+        return f"chaoskit replay {run_dir}/control"
+
+    def _findings(self, stopped: str) -> list[Finding]:
+        found = [_of_one("not-reached", ExitCode.INCONCLUSIVE, e, r) for e, r in self.not_reached]
+        found += [_of_one("environment", ExitCode.ENVIRONMENT, e, r) for e, r in self.broken]
+        if stopped == "interrupted":
+            found.append(Finding("explore", ExitCode.INTERRUPTED, "interrupted; --resume goes on from here"))
+        elif stopped:
+            found.append(Finding("explore", ExitCode.INCONCLUSIVE, f"not every point was visited: {stopped}"))
+        return found
+
+    def _coverage(self) -> tuple[Coverage, ...]:
+        return tuple(
+            Coverage(op, path, len(names), self._run[op, path], self._survived[op, path])
+            for (op, path), names in sorted(self._places.items())
+        )
+
+
+def _crash_points(control: Report) -> int:
+    return (control.control.crash_points or 0) if control.control else 0
+
+
+def _of_one(check: str, code: ExitCode, experiment: Experiment, record: Record) -> Finding:
+    why = "; ".join(record.outcome.findings) or "no reason given"
+    return Finding(check, code, f"{experiment.point}: {why} ({record.directory})")
+
+
+def _failed(experiment: Experiment, record: Record) -> Failed:
+    bad = tuple(v for v in record.outcome.verdicts if v.outcome != "SUCCESS")
+    rate = f"{record.failed} of {record.made}"
+    replay = f"chaoskit replay {record.directory}"
+    return Failed([str(s) for s in experiment.plan.steps], bad, replay, rate, record.outcome.findings)
