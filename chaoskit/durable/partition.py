@@ -243,9 +243,9 @@ class PartitionManager:
         return self._cut(cuts)
 
     def _cut(self, cuts: Sequence[Cut | None]) -> tuple[Cut, ...]:
-        needed = tuple(cut for cut in cuts if cut)
+        needed = [cut for cut in cuts if cut]
         partition_repair.apply(self._disk, needed)
-        return needed
+        return tuple(cut for cut in needed if cut.cut_bytes)
 
     def _is_ours(self, name: str) -> bool:
         return name.endswith(_SUFFIX) and f"-{self.prefix}-partition-" in name

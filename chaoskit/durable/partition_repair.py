@@ -19,7 +19,7 @@ from chaoskit.durable.files import Disk, file_size
 
 
 class Cut(NamedTuple):
-    """A repair: the file, the length in bytes that it is cut to, and how many bytes go."""
+    """A repair: the file, the length in bytes that it is cut to, and how many bytes go (0: it only needs an fsync)."""
 
     path: str
     length_bytes: int
@@ -29,18 +29,22 @@ class Cut(NamedTuple):
 def apply(disk: Disk, cuts: Iterable[Cut]) -> None:
     """Make the cuts, each durable. Raises MustExitError."""
     for cut in cuts:
-        disk.cut(cut.path, cut.length_bytes)
+        if cut.cut_bytes:
+            disk.cut(cut.path, cut.length_bytes)
+        else:
+            disk.sync_file(cut.path)
 
 
 def cut_to_base(path: str, base_bytes: int) -> Cut | None:
-    """The cut that undoes what was appended after the file had `base_bytes`; None when nothing was.
+    """The cut that undoes what was appended after the file had `base_bytes`; None for a file that is not there.
 
-    Raises CorruptFileError when the file is shorter than that.
+    A file that has that size is to be synced all the same: an earlier life may have died between its cut and its
+    fsync, and a power loss would bring the bytes back. Raises CorruptFileError when the file is shorter.
     """
     size = file_size(path)
     if size < base_bytes:
         raise CorruptFileError(f"{path} has {size} bytes and had {base_bytes}; somebody else changed it, look at it")
-    return Cut(path, base_bytes, size - base_bytes) if size > base_bytes else None
+    return Cut(path, base_bytes, size - base_bytes) if os.path.lexists(path) else None
 
 
 def cut_to_whole_rows(path: str, header: bytes) -> Cut | None:
