@@ -28,6 +28,11 @@ def bug(plant: Bug) -> Bug:
     return plant
 
 
+def look_at_no_file(patch: Patch) -> None:
+    """Take away the check that refuses files with a torn line or another header: it would stop the bug in time."""
+    patch.setattr(partition_repair, "usable_size", lambda path, header: file_size(path))
+
+
 @bug
 def records_the_pairs_before_the_rows(patch: Patch) -> type[PartitionManager]:
     original = ChunkState.put_intent
@@ -46,6 +51,7 @@ def records_the_pairs_before_the_rows(patch: Patch) -> type[PartitionManager]:
 @bug
 def repairs_no_tail(patch: Patch) -> type[PartitionManager]:
     patch.setattr(partition_repair, "apply", lambda disk, cuts: None)
+    look_at_no_file(patch)
     return PartitionManager
 
 
@@ -79,6 +85,7 @@ def never_heals_a_torn_header(patch: Patch) -> type[PartitionManager]:
         return original(self, path, data, header=b"" if os.path.exists(path) else header)
 
     patch.setattr(Disk, "append", append)
+    look_at_no_file(patch)
     return PartitionManager
 
 
