@@ -55,6 +55,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan (after its control run) and leave.")
     ] = False,
+    shrink: Annotated[bool, typer.Option("--shrink", help="Find the smallest plan that fails, if it fails.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the data of the control run too.")] = False,
     junit: Junit = None,
     summary: Summary = None,
@@ -91,6 +92,8 @@ def run(
         reports.append(_one(request, as_json, junit, summary, report_dir))
         if reports[-1].exit_code == ExitCode.INTERRUPTED:
             break
+    if shrink:
+        _shrink_first(reports, err if as_json else out)
     if repeat > 1 and not as_json:
         _sum_up(reports, out)
     return int(worst(ExitCode(r.exit_code) for r in reports))
@@ -149,6 +152,16 @@ def _dry_run(request: object, as_json: bool) -> int:
         plan = engine.make_plan(request, live)
     typer.echo(msgspec.json.encode(plan).decode() if as_json else dump(plan), nl=as_json)
     return 0
+
+
+def _shrink_first(reports: list[Report], console: Console) -> None:
+    """Shrink the first run that failed, if there is one; the report and the exit code stay those of the run."""
+    from chaoskit.cli.shrink import shrink_and_show
+    from chaoskit.engine import rundir
+
+    failed = next((r for r in reports if r.exit_code == ExitCode.FAILURE), None)
+    if failed is not None:
+        shrink_and_show(rundir.existing(Path(failed.run_dir)), 60.0, console)
 
 
 def _sum_up(reports: list[Report], console: Console) -> None:

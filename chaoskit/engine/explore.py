@@ -128,9 +128,12 @@ class Explorer:
             self.frontier.add_control(survey(events, self.wish.scenario.target), steps)
 
     def _setup(self, plan: Plan, directory: RunDir, control: bool = False) -> Setup:
-        surveyed = "power-loss" in self.wish.faults
         limits = Limits(timeout_s=self.wish.scenario.timeout_s)
-        return Setup(self.wish.scenario, plan, directory, control, limits, surveyed=surveyed)
+        return Setup(self.wish.scenario, plan, directory, control, limits, surveyed=self._surveyed)
+
+    @property
+    def _surveyed(self) -> bool:
+        return "power-loss" in self.wish.faults
 
     def _limits(self) -> Limits:
         """The limits of an experiment: generous beside the control run, so that only what hangs meets them."""
@@ -203,7 +206,14 @@ class Explorer:
 
     async def _attempt(self, experiment: Experiment, directory: Path, prepared: bool) -> Outcome:
         try:
-            task = Task(self.wish.scenario, experiment.plan, str(directory), self._limits(), prepared)
+            task = Task(
+                self.wish.scenario,
+                experiment.plan,
+                str(directory),
+                self._limits(),
+                prepared,
+                surveyed=self._surveyed and self.wish.depth > experiment.depth,
+            )
             return await self._labs.make(task)
         except EnvironmentProblem as e:
             return Outcome(ExitCode.ENVIRONMENT, False, (), (str(e),), 0.0)

@@ -25,7 +25,7 @@ from chaoskit.engine.once import Setup, run_once
 from chaoskit.engine.rundir import RunDir
 from chaoskit.engine.starting import Prepared, start_new
 from chaoskit.model import plan as plans
-from chaoskit.model.events import AnyEvent, FaultFired, Message, ProgramExited
+from chaoskit.model.events import AnyEvent, FaultFired, Message, ProgramStarted
 from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.plan import Plan
 from chaoskit.model.scenario import Scenario
@@ -39,7 +39,8 @@ _PR_SET_PDEATHSIG = 1
 class Task(msgspec.Struct, frozen=True):
     """One run to make in `directory`, which is removed unless the run is not green or `keep` is set.
 
-    `prepared` starts Python programs as copies of prepared interpreters, which is quicker.
+    `prepared` starts Python programs as copies of prepared interpreters, which is quicker; `surveyed` notes at each
+    call what a power loss could leave.
     """
 
     scenario: Scenario
@@ -48,6 +49,7 @@ class Task(msgspec.Struct, frozen=True):
     limits: Limits
     prepared: bool = True
     keep: bool = False
+    surveyed: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -78,8 +80,8 @@ def outcome(events: Sequence[AnyEvent], scenario: Scenario, seconds: float, stat
     )
 
 
-class _StateAtDeath:
-    """A digest of everything a deterministic worker's future depends on, at the last death that a fault caused."""
+class _StateAtStart:
+    """A digest of what a deterministic worker's future depends on, at its last start after a fault."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
@@ -92,7 +94,8 @@ class _StateAtDeath:
             self._messages.append(f"{event.kind} {event.queue} {event.nth} {event.id}")
         elif isinstance(event, FaultFired):
             self._fault = True
-        elif isinstance(event, ProgramExited) and self._fault and event.hurt:
+        elif isinstance(event, ProgramStarted) and self._fault and event.life > 0:
+            # The new life exists and has not run yet: what a power loss took is gone, and nothing else has changed.
             self._fault = False
             self.digest = self._take()
 
@@ -113,7 +116,7 @@ async def perform(task: Task, prepared: Prepared) -> Outcome:
     directory.mkdir(parents=True)
     run_dir = RunDir(directory)
     run_dir.plan.write_text(plans.dump(task.plan))
-    state = _StateAtDeath(directory / "data")
+    state = _StateAtStart(directory / "data")
     began = time.monotonic()
     setup = Setup(
         task.scenario,
@@ -122,6 +125,7 @@ async def perform(task: Task, prepared: Prepared) -> Outcome:
         limits=task.limits,
         observer=state.on_event,
         starter=prepared.start if task.prepared else start_new,
+        surveyed=task.surveyed,
     )
     events = await run_once(setup)
     result = outcome(events, task.scenario, round(time.monotonic() - began, 4), state.digest)

@@ -20,7 +20,7 @@ class Frontier:
         self._waiting: deque[Experiment] = deque()
         self._ids: set[str] = set()
         self._keys: set[tuple[object, ...]] = set()
-        self._states: set[str] = set()
+        self._futures: set[tuple[str | Place, ...]] = set()
         self.found = 0
         self.merged = 0
 
@@ -54,10 +54,12 @@ class Frontier:
             self._add_recovery(experiment, recovery, state)
 
     def _add_recovery(self, experiment: Experiment, recovery: Sequence[Place], state: str) -> None:
-        if state in self._states:
+        # The same files, messages and calls to come, and the same losses possible at each: the same future.
+        future = (state, *recovery)
+        if future in self._futures:
             self.merged += 1
             return
-        self._states.add(state)
+        self._futures.add(future)
         for place in recovery:
             self._add(at_place(place, self._faults, experiment.plan.steps, experiment.depth + 1))
 

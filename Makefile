@@ -1,0 +1,111 @@
+# chaoskit: two commands do all the set-up on a machine with Python 3.11 and make.
+#   make chaos   the main job: a pipeline is killed in the middle of its writes, and survives
+#   make test    the tests
+# The verbs of the pipeline are thin calls of the command line; SCENARIO, CLIENT, KILLS... change what they act on.
+
+PYTHON   ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+VENV     := .venv
+BIN      := $(VENV)/bin
+CHAOSKIT := $(BIN)/chaoskit
+SCENARIO ?= stateful
+KILLS    ?= 3
+CLIENT   ?= CLI1
+WORKER   ?= worker-2
+ARGS     ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help chaos explore test lint types soak bench up up-detached down ps logs kill restart check-metadata \
+        view-metadata inspect-partitions inspect-state doctor clean wheel
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-zA-Z0-9_%-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  logs-worker-2, kill-worker-2, restart-worker-2: the same for one program"
+	@echo
+	@echo "  SCENARIO=$(SCENARIO) KILLS=$(KILLS) CLIENT=$(CLIENT) change what they act on, ARGS= adds options"
+
+# --- set-up: a virtual environment of its own, made anew when the dependencies change ---
+
+$(VENV)/.run: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "chaoskit needs Python 3.11 or later; $(PYTHON) is older. Set PYTHON=/path/to/python3.11"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# --- the jobs ---
+
+chaos: $(VENV)/.run ## The main job: run the scenario and kill its worker three times
+	$(CHAOSKIT) run $(SCENARIO) --kills $(KILLS) $(ARGS)
+
+explore: $(VENV)/.run ## Visit every crash point of the scenario
+	$(CHAOSKIT) explore $(SCENARIO) $(ARGS)
+
+test: $(VENV)/.dev ## Run the tests
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not soak' $(ARGS)
+
+lint: $(VENV)/.dev ## Style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+soak: $(VENV)/.dev ## The long tests: hundreds of seeds, thousands of experiments
+	$(BIN)/python -m pytest -q -m soak --timeout 3600 -s $(ARGS)
+
+bench: $(VENV)/.dev ## Every benchmark, one after the other
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+wheel: $(VENV)/.dev ## Build the wheel into dist/
+	$(BIN)/python -m build --wheel
+
+# --- the pipeline by hand ---
+
+up: $(VENV)/.run ## Bring the pipeline up in the foreground
+	$(CHAOSKIT) up $(SCENARIO) $(ARGS)
+
+up-detached: $(VENV)/.run ## Bring the pipeline up in the background
+	$(CHAOSKIT) up -d $(SCENARIO) $(ARGS)
+
+down: $(VENV)/.run ## Stop the pipeline
+	$(CHAOSKIT) down
+
+ps: $(VENV)/.run ## List programs and queues
+	$(CHAOSKIT) ps
+
+logs: $(VENV)/.run ## Follow the output of every program
+	$(CHAOSKIT) logs -f
+
+logs-%: $(VENV)/.run
+	$(CHAOSKIT) logs -f $*
+
+kill: kill-$(WORKER) ## Kill worker-2
+
+kill-%: $(VENV)/.run
+	$(CHAOSKIT) kill $*
+
+restart: restart-$(WORKER) ## Start worker-2 again
+
+restart-%: $(VENV)/.run
+	$(CHAOSKIT) restart $*
+
+check-metadata: $(VENV)/.run ## The metadata files of every client
+	$(CHAOSKIT) check-metadata
+
+view-metadata: $(VENV)/.run ## The rows of one client, CLIENT=CLI1
+	$(CHAOSKIT) inspect-metadata $(CLIENT)
+
+inspect-partitions: $(VENV)/.run ## The partition files (SCENARIO=partition-writes)
+	$(CHAOSKIT) inspect-partitions
+
+inspect-state: $(VENV)/.run ## The state files (SCENARIO=partition-writes)
+	$(CHAOSKIT) inspect-state
+
+doctor: $(VENV)/.run ## What works on this machine
+	$(CHAOSKIT) doctor
+
+clean: $(VENV)/.run ## Remove what a killed chaoskit left behind
+	$(CHAOSKIT) clean
