@@ -20,7 +20,7 @@ class Frontier:
         self._waiting: deque[Experiment] = deque()
         self._ids: set[str] = set()
         self._keys: set[tuple[object, ...]] = set()
-        self._futures: set[tuple[str | Place, ...]] = set()
+        self._futures: set[tuple[object, ...]] = set()
         self.found = 0
         self.merged = 0
 
