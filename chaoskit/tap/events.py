@@ -4,10 +4,10 @@ Times are seconds of `time.monotonic()`. The order of events is the order of ans
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A call that was performed and changed something under the root, or a send to the broker.
 
     `point` is its name without a position, `worker-2/0/write:metadata/CLI1.csv#2`; `nth` counts (op, path) in this

@@ -8,7 +8,7 @@ import errno
 import fcntl
 import os
 
-from chaoskit.tap.held import Blind, Decision, Held, Refusal, int32, int64
+from chaoskit.tap.held import Blind, Decision, Descriptor, Held, Refusal, int32, int64
 from chaoskit.tap.kernel import system_call
 from chaoskit.tap.operation import Basic
 from chaoskit.tap.shadow import Shadow
@@ -52,9 +52,9 @@ class Resize(Basic):
 
     op = "truncate"
 
-    def __init__(self, path: str, fd: int, mode: int | None, offset: int, length: int) -> None:
-        self.path = path
-        self.fd = fd
+    def __init__(self, file: Descriptor, mode: int | None, offset: int, length: int) -> None:
+        self.path = file.path or ""
+        self.fd = file.fd
         self._mode = mode
         self._offset, self._length = offset, length
 
@@ -76,9 +76,8 @@ class Resize(Basic):
 
 def fsync(held: Held) -> Decision:
     """fsync(fd) and fdatasync(fd)."""
-    fd = int32(held.listener.args[0])
-    path = held.path_of(fd)
-    return None if path is None else Sync(path, held.take_fd(fd))
+    file = held.watched(held.listener.args[0])
+    return None if file is None else Sync(file.path or EVERYTHING, file.fd)
 
 
 def sync(held: Held) -> Decision:
@@ -88,36 +87,39 @@ def sync(held: Held) -> Decision:
 
 def ftruncate(held: Held) -> Decision:
     """ftruncate(fd, length). One that keeps the length changes nothing."""
-    fd, length = int32(held.listener.args[0]), int64(held.listener.args[1])
-    path = held.path_of(fd)
-    if path is None:
+    length = int64(held.listener.args[1])
+    file = held.watched(held.listener.args[0])
+    if file is None:
         return None
-    taken = held.take_fd(fd)
-    if os.fstat(taken).st_size == length:
-        os.close(taken)
+    if os.fstat(file.fd).st_size == length:
+        file.close()
         return None
-    return Resize(path, taken, None, 0, length)
+    return Resize(file, None, 0, length)
 
 
 def fallocate(held: Held) -> Decision:
     """fallocate(fd, mode, offset, length)."""
     fd, mode, offset, length = held.listener.args[:4]
-    path = held.path_of(int32(fd))
-    if path is None:
-        return None
-    return Resize(path, held.take_fd(int32(fd)), int32(mode), int64(offset), int64(length))
+    file = held.watched(fd)
+    return None if file is None else Resize(file, int32(mode), int64(offset), int64(length))
 
 
 def mmap(held: Held) -> Decision:
     """A shared writable mapping: its stores are no system calls."""
-    path = held.path_of(int32(held.listener.args[4]))
-    return None if path is None else Blind(f"{path} is mapped shared and writable: its stores are not seen")
+    file = held.watched(held.listener.args[4])
+    if file is None:
+        return None
+    file.close()
+    return Blind(f"{file.path} is mapped shared and writable: its stores are not seen")
 
 
 def clone_file(held: Held) -> Decision:
     """ioctl FICLONE: refused, so that the program copies instead."""
-    path = held.path_of(int32(held.listener.args[0]))
-    return None if path is None else Refusal(errno.EOPNOTSUPP, "")
+    file = held.watched(held.listener.args[0])
+    if file is None:
+        return None
+    file.close()
+    return Refusal(errno.EOPNOTSUPP, "")
 
 
 def io_uring_setup(held: Held) -> Decision:
@@ -130,7 +132,14 @@ def io_submit(held: Held) -> Decision:
     return Refusal(errno.ENOSYS, "Linux AIO is refused under the tap: the program may behave differently")
 
 
+def limit_change(held: Held) -> Decision:
+    """setrlimit and prlimit of RLIMIT_FSIZE: from now on each write has to look at the limit."""
+    held.target.limits_change = True
+    return None
+
+
 HANDLERS = {
     "fsync": fsync, "fdatasync": fsync, "sync": sync, "syncfs": sync, "ftruncate": ftruncate, "fallocate": fallocate,
     "mmap": mmap, "ioctl": clone_file, "io_uring_setup": io_uring_setup, "io_submit": io_submit,
+    "setrlimit": limit_change, "prlimit64": limit_change,
 }  # fmt: skip

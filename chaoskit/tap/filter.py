@@ -16,6 +16,8 @@ _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _NOTIFY, _ERRNO = 0x7FFF0000, 0x7FC00000, 0x00050000
 _NR_OFFSET, _ARCH_OFFSET, _ARGUMENTS_OFFSET = 0, 4, 16
 _O_CHANGING = 0o100 | 0o1000  # O_CREAT and O_TRUNC have the same value on both machines.
+_RLIMIT_FSIZE = 1
+_RLIMIT_FSIZE = 1
 _MAP_SHARED, _MAP_ANONYMOUS, _PROT_WRITE = 0x01, 0x20, 0x2
 
 _Step = tuple[int, int, str, str]  # (opcode, constant, label when true, label when false)
@@ -30,11 +32,17 @@ def _when_set(index: int, mask: int) -> list[_Step]:
     return [_argument(index), (_JUMP_SET, mask, "notify", "allow")]
 
 
+def _when_equal(index: int, value: int) -> list[_Step]:
+    return [_argument(index), (_JUMP_EQ, value, "notify", "allow")]
+
+
 # The calls of which only some are watched; these steps look at their arguments.
 _CONDITIONS: dict[str, list[_Step]] = {
     "open": _when_set(1, _O_CHANGING),
     "openat": _when_set(2, _O_CHANGING),
     "sendmsg": [_argument(2), (_JUMP_EQ, HANDOVER_FLAGS, "allow", "notify")],
+    "setrlimit": _when_equal(0, _RLIMIT_FSIZE),
+    "prlimit64": _when_equal(1, _RLIMIT_FSIZE),
     "ioctl": [
         _argument(1),
         (_JUMP_EQ, FICLONE, "notify", _NEXT),

@@ -14,6 +14,7 @@ from chaoskit.tap.operation import Operation
 from chaoskit.tap.target import Target
 
 _DELETED = " (deleted)"
+_FILES = (stat.S_IFREG, stat.S_IFDIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +47,60 @@ def int64(register: int) -> int:
     return register - (1 << 64) if register & (1 << 63) else register
 
 
+@dataclass(slots=True)
+class Descriptor:
+    """A duplicate of one of the caller's descriptors, and what it refers to: a watched file, a socket, or neither.
+
+    `path` is relative to the root, of a regular file or directory that has a name; `socket` is the socket's inode.
+    """
+
+    fd: int
+    path: str | None
+    socket: int
+
+    def close(self) -> None:
+        """Give the duplicate back."""
+        os.close(self.fd)
+
+
 class Held:
     """The call that the listener received last, with what handlers need to understand it."""
 
-    def __init__(self, listener: Listener, target: Target, broker: Callable[[int, str], bool]) -> None:
+    def __init__(self, listener: Listener, target: Target, is_broker: Callable[[Descriptor], bool]) -> None:
         self.listener = listener
         self.target = target
-        self.is_broker = broker
-        self._regular: set[str] = set()
+        self.is_broker = is_broker
+        self._paths: dict[tuple[int, int], str | None] = {}
 
-    def path_of(self, fd: int) -> str | None:
-        """The path under the root of a regular file or directory that is still linked; None for anything else."""
-        return self.watched(self.target.file_at(self.listener.tid, fd))
+    def descriptor(self, register: int) -> Descriptor:
+        """Take a duplicate of the caller's descriptor and look what it is. Raises OSError (EBADF)."""
+        fd = self.target.take_fd(self.listener.tid, int32(register))
+        status = os.fstat(fd)
+        kind = stat.S_IFMT(status.st_mode)
+        if kind == stat.S_IFSOCK:
+            return Descriptor(fd, None, status.st_ino)
+        # A write to a FIFO or a terminal could wait for ever; a file without a name is nobody's any more.
+        if kind not in _FILES or not status.st_nlink:
+            return Descriptor(fd, None, 0)
+        if status.st_nlink > 1 and kind == stat.S_IFREG:
+            return Descriptor(fd, self._look(fd), 0)
+        inode = (status.st_dev, status.st_ino)
+        if inode not in self._paths:
+            self._paths[inode] = self._look(fd)
+        return Descriptor(fd, self._paths[inode], 0)
 
-    def watched(self, link: str) -> str | None:
-        """The same for what /proc says of a descriptor."""
-        path = self.target.under_root(link)
-        if path is None or link.endswith(_DELETED):
-            return None
-        # A write to a FIFO could wait for ever, so the kind is looked up once a path.
-        if path not in self._regular:
-            mode = os.stat(f"/proc/{self.listener.tid}/root{link}", follow_symlinks=False).st_mode
-            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-                return None
-            self._regular.add(path)
-        return path
+    def _look(self, fd: int) -> str | None:
+        link = os.readlink(f"/proc/self/fd/{fd}")
+        return None if link.endswith(_DELETED) else self.target.under_root(link)
 
-    def forget_kinds(self) -> None:
-        """A name may now stand for another kind of file."""
-        self._regular.clear()
+    def watched(self, register: int) -> Descriptor | None:
+        """The descriptor if it is a watched file. Raises OSError (EBADF)."""
+        found = self.descriptor(register)
+        if found.path is not None:
+            return found
+        found.close()
+        return None
 
-    def take_fd(self, fd: int) -> int:
-        """A duplicate of one of the caller's descriptors."""
-        return self.target.take_fd(self.listener.tid, fd)
+    def forget_paths(self) -> None:
+        """A file may have another name now."""
+        self._paths.clear()

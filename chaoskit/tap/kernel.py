@@ -9,12 +9,15 @@ import errno
 import fcntl
 import mmap
 import os
+import re
 import struct
 from collections.abc import Sequence
 
 READY, QUIET, ENDED = 1, 0, -1  # What `Listener.wait` saw.
 
 _libc = ctypes.CDLL(None, use_errno=True)
+# Calls that never wait long keep the interpreter's lock: releasing it costs more than they do.
+_quick = ctypes.PyDLL(None, use_errno=True)
 _RECEIVE, _SEND, _ID_VALID = 0xC0502100, 0xC0182101, 0x40082102
 _ADD_FD, _SET_FLAGS = 0x40182103, 0x40082104
 _SYNC_WAKE_UP = 1
@@ -31,9 +34,11 @@ _U64 = struct.Struct("<Q")
 _PAGE_BYTES = mmap.PAGESIZE
 _PATH_MAX_BYTES = 4096
 
-_ppoll = _libc.ppoll
+_ioctl = _quick.ioctl
+_ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
+_ppoll = _quick.ppoll
 _ppoll.argtypes = (ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_void_p)
-_readv = _libc.process_vm_readv
+_readv = _quick.process_vm_readv
 _readv.argtypes = (ctypes.c_int, *(ctypes.c_void_p, ctypes.c_ulong) * 2, ctypes.c_ulong)
 _readv.restype = ctypes.c_ssize_t
 _writev = _libc.process_vm_writev
@@ -43,12 +48,24 @@ _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 
 
+def _version() -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
+
+
+# From here on only a fatal signal interrupts a call that was received (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV).
+_WAITS_ARE_KILLABLE = _version() >= (5, 19)
+
+
 def check(result: int) -> int:
     """The result of a C call, or OSError with its errno."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result
+
+
+def _address(buffer: bytearray | mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 
 
 def system_call(number: int, *arguments: int) -> int:
@@ -67,11 +84,14 @@ class Listener:
         self.args: Sequence[int] = ()
         self._empty = bytes(_NOTIFICATION.size)
         self._incoming = bytearray(_NOTIFICATION.size)
+        self._incoming_at = _address(self._incoming)
         self._outgoing = bytearray(_RESPONSE.size)
-        self._poll = ctypes.create_string_buffer(struct.pack("<ihh", listener_fd, _POLLIN, 0), 8)
-        self._timeout = ctypes.create_string_buffer(16)
-        self._poll_at = ctypes.addressof(self._poll)
-        self._timeout_at = ctypes.addressof(self._timeout)
+        self._outgoing_at = _address(self._outgoing)
+        self._poll = bytearray(struct.pack("<ihh", listener_fd, _POLLIN, 0))
+        self._poll_at = _address(self._poll)
+        self._timeout = bytearray(16)
+        self._timeout_at = _address(self._timeout)
+        self._timeout_ns = 0
         self._wake_on_same_cpu()
 
     def close(self) -> None:
@@ -89,10 +109,12 @@ class Listener:
 
     def wait(self, timeout_ns: int) -> int:
         """READY when a call is pending, QUIET when none came in time, ENDED when every process is gone."""
-        struct.pack_into("<qq", self._timeout, 0, *divmod(timeout_ns, 1_000_000_000))
+        if timeout_ns != self._timeout_ns:
+            struct.pack_into("<qq", self._timeout, 0, *divmod(timeout_ns, 1_000_000_000))
+            self._timeout_ns = timeout_ns
         if _ppoll(self._poll_at, 1, self._timeout_at, None) <= 0:
             return QUIET
-        seen = self._poll[6][0]
+        seen = self._poll[6]
         if seen & _POLLIN:
             return READY
         return ENDED if seen & _POLLHUP else QUIET
@@ -101,17 +123,17 @@ class Listener:
         """Take the next held call. False when its thread died or was interrupted meanwhile (ENOENT): not an end."""
         incoming = self._incoming
         incoming[:] = self._empty
-        try:
-            fcntl.ioctl(self.fd, _RECEIVE, incoming, True)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.EINTR):
+        if _ioctl(self.fd, _RECEIVE, self._incoming_at) < 0:
+            if ctypes.get_errno() in (errno.ENOENT, errno.EINTR):
                 return False
-            raise
+            check(-1)
         self.id, self.tid, _, self.nr, _, _, *self.args = _NOTIFICATION.unpack(incoming)
         return True
 
     def is_valid(self) -> bool:
         """Whether the received call is still held: what was read of its process before this is really its own."""
+        if _WAITS_ARE_KILLABLE:
+            return True  # It can only have died, and its number is not used again within microseconds.
         try:
             fcntl.ioctl(self.fd, _ID_VALID, _U64.pack(self.id))
         except OSError:
@@ -120,12 +142,10 @@ class Listener:
 
     def _send(self, value: int, error: int, flags: int) -> bool:
         _RESPONSE.pack_into(self._outgoing, 0, self.id, value, error, flags)
-        try:
-            fcntl.ioctl(self.fd, _SEND, self._outgoing, True)
-        except OSError as failure:
-            if failure.errno == errno.ENOENT:
+        if _ioctl(self.fd, _SEND, self._outgoing_at) < 0:
+            if ctypes.get_errno() == errno.ENOENT:
                 return False
-            raise
+            check(-1)
         return True
 
     def answer(self, value: int) -> bool:
@@ -154,11 +174,10 @@ class Memory:
     def __init__(self) -> None:
         self._pages = mmap.mmap(-1, self.capacity_bytes)
         self.view = memoryview(self._pages)
-        self._anchor = ctypes.c_char.from_buffer(self._pages)
-        self._local = ctypes.create_string_buffer(_IOVEC.size)
-        self._remote = ctypes.create_string_buffer(_IOVEC.size * 2)
-        self._local_at, self._remote_at = ctypes.addressof(self._local), ctypes.addressof(self._remote)
-        self._start = ctypes.addressof(self._anchor)
+        self._local = bytearray(_IOVEC.size)
+        self._remote = bytearray(_IOVEC.size * 2)
+        self._local_at, self._remote_at = _address(self._local), _address(self._remote)
+        self._start = _address(self._pages)
 
     def fill(self, tid: int, address: int, size: int) -> int:
         """Copy `size` bytes (at most the capacity) to the start of `view`. Returns how many were readable."""

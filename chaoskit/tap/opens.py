@@ -77,6 +77,7 @@ def _open(held: Held, dir_fd: int, address: int, flags: int, mode: int) -> Decis
     place = locate(held, dir_fd, address, follow=not exclusive and not flags & os.O_NOFOLLOW)
     op = _change_of(place, flags) if place.watched else None
     if op is not None:
+        held.forget_paths()
         return Open(held, op, place, flags, mode & 0o7777)
     place.close()
     return None

@@ -52,7 +52,7 @@ class EntryChange(Basic):
 
 def _change(held: Held, op: str, places: list[Place], change: Callable[[], None]) -> Decision:
     if any(place.watched for place in places):
-        held.forget_kinds()
+        held.forget_paths()
         return EntryChange(held, op, places, change)
     return _leave(*places)
 
@@ -155,7 +155,6 @@ def mkdirat(held: Held) -> Decision:
 
 
 def _mknod(held: Held, dir_fd: int, address: int, mode: int) -> Decision:
-    held.forget_kinds()
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         return None
 
@@ -195,11 +194,11 @@ def symlinkat(held: Held) -> Decision:
 def _link_open_file(held: Held, fd: int, dir_fd: int, address: int) -> Decision:
     # An unnamed file (O_TMPFILE) gets its name through its descriptor.
     def make(place: Place) -> None:
-        taken = held.take_fd(fd)
+        file = held.descriptor(fd)
         try:
-            os.link(f"/proc/self/fd/{taken}", place.name, dst_dir_fd=place.parent_fd, follow_symlinks=True)
+            os.link(f"/proc/self/fd/{file.fd}", place.name, dst_dir_fd=place.parent_fd, follow_symlinks=True)
         finally:
-            os.close(taken)
+            file.close()
 
     return _make(held, "create", dir_fd, address, make)
 

@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from chaoskit.tap.held import Decision, Held, int32
+from chaoskit.tap.held import Decision, Descriptor, Held
 from chaoskit.tap.operation import Basic, Vanished
 
 BROKER_PATH = "broker"
@@ -27,11 +27,10 @@ class BrokerSend(Basic):
     op = "send"
     faithful = False
 
-    def __init__(self, held: Held, fd: int, pieces: list[Piece]) -> None:
+    def __init__(self, held: Held, pieces: list[Piece]) -> None:
         self.path = BROKER_PATH
         self.size = sum(length for _, length in pieces)
         self._held = held
-        self._fd = fd
         self._pieces = pieces
 
     def is_heartbeat(self) -> bool:
@@ -52,16 +51,13 @@ class BrokerSend(Basic):
         data = b"".join(self._data(limit))
         if not self._held.listener.is_valid():
             raise Vanished
-        with socket.socket(fileno=self._held.take_fd(self._fd)) as channel:
+        with socket.socket(fileno=self._held.descriptor(self._held.listener.args[0]).fd) as channel:
             return channel.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
-def send_of(held: Held, link: str, pieces: list[Piece]) -> BrokerSend | None:
-    """The send that writes these bytes, None when the socket is not the broker's or nothing is sent."""
-    fd = int32(held.listener.args[0])
-    if not held.is_broker(fd, link):
-        return None
-    operation = BrokerSend(held, fd, pieces)
+def send_of(held: Held, pieces: list[Piece]) -> BrokerSend | None:
+    """The send of these bytes to the broker, None when nothing is sent that counts."""
+    operation = BrokerSend(held, pieces)
     return None if operation.size == 0 or operation.is_heartbeat() else operation
 
 
@@ -73,75 +69,65 @@ def _pieces_of_header(held: Held, header: bytes) -> list[Piece]:
     return [(base, length) for base, length in struct.iter_unpack("<QQ", layout) if length]
 
 
-def _link(held: Held) -> str:
-    return held.target.file_at(held.listener.tid, int32(held.listener.args[0]))
+def _is_send(held: Held) -> bool:
+    file = held.descriptor(held.listener.args[0])
+    try:
+        return held.is_broker(file)
+    finally:
+        file.close()
 
 
 def sendto(held: Held) -> Decision:
     """sendto(fd, buffer, size, ...), which is also send()."""
     _, address, size = held.listener.args[:3]
-    return send_of(held, _link(held), [(address, size)])
+    return send_of(held, [(address, size)]) if _is_send(held) else None
 
 
 def sendmsg(held: Held) -> Decision:
     """sendmsg(fd, header, flags)."""
-    link = _link(held)
-    if not held.is_broker(int32(held.listener.args[0]), link):
+    if not _is_send(held):
         return None
     header = held.target.memory.read(held.listener.tid, held.listener.args[1], 56)
-    return send_of(held, link, _pieces_of_header(held, header))
+    return send_of(held, _pieces_of_header(held, header))
 
 
 def sendmmsg(held: Held) -> Decision:
     """sendmmsg(fd, headers, count, flags): one send of all the messages' bytes."""
-    link = _link(held)
     _, address, count = held.listener.args[:3]
-    if not held.is_broker(int32(held.listener.args[0]), link) or count > _MESSAGES_MAX:
+    if count > _MESSAGES_MAX or not _is_send(held):
         return None
     headers = held.target.memory.read(held.listener.tid, address, _MMSG_BYTES * count)
     starts = range(0, len(headers), _MMSG_BYTES)
-    pieces = [piece for at in starts for piece in _pieces_of_header(held, headers[at : at + 56])]
-    return send_of(held, link, pieces)
+    return send_of(held, [piece for at in starts for piece in _pieces_of_header(held, headers[at : at + 56])])
 
 
 class BrokerSockets:
     """Knows which sockets lead to the broker, by their peer. A host name matches any address: then the port decides."""
 
-    def __init__(self, held_by: "FdSource", broker: tuple[str, int] | None) -> None:
-        self._source = held_by
+    def __init__(self, broker: tuple[str, int] | None) -> None:
         self._port = broker[1] if broker else None
         self._address = _literal(broker[0]) if broker else None
-        self._known: dict[str, bool] = {}
+        self._known: dict[int, bool] = {}
 
-    def __call__(self, fd: int, link: str) -> bool:
-        """Whether the caller's descriptor, which /proc calls `link`, is connected to the broker."""
-        if self._port is None or not link.startswith("socket:"):
+    def __call__(self, file: Descriptor) -> bool:
+        """Whether this is a socket that is connected to the broker."""
+        if self._port is None or not file.socket:
             return False
-        known = self._known.get(link)
-        return self._look(fd, link) if known is None else known
+        known = self._known.get(file.socket)
+        return self._look(file) if known is None else known
 
-    def _look(self, fd: int, link: str) -> bool:
-        with socket.socket(fileno=self._source.take_fd(fd)) as channel:
+    def _look(self, file: Descriptor) -> bool:
+        with socket.socket(fileno=os.dup(file.fd)) as channel:
             if channel.family not in (socket.AF_INET, socket.AF_INET6):
-                self._known[link] = False
+                self._known[file.socket] = False
                 return False
             try:
                 peer = channel.getpeername()
             except OSError:
                 return False  # Not connected yet, so not remembered.
-        address = _literal(peer[0])
-        self._known[link] = peer[1] == self._port and (self._address is None or address == self._address)
-        return self._known[link]
-
-
-class FdSource:
-    """Where BrokerSockets takes the held caller's descriptors from; bound after the Held that uses it exists."""
-
-    held: Held
-
-    def take_fd(self, fd: int) -> int:
-        """A duplicate of the caller's descriptor."""
-        return self.held.take_fd(fd)
+        same_host = self._address is None or _literal(peer[0]) == self._address
+        self._known[file.socket] = peer[1] == self._port and same_host
+        return self._known[file.socket]
 
 
 def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -59,9 +59,7 @@ class Supervisor:
         self._program, self._life = program, life
         self._listener = Listener(listener_fd)
         self._target = Target(root)
-        source = sends.FdSource()
-        self._held = Held(self._listener, self._target, sends.BrokerSockets(source, broker))
-        source.held = self._held
+        self._held = Held(self._listener, self._target, sends.BrokerSockets(broker))
         self._arming = Arming(rules, life)
         self._emit = on_event
         self._kill = kill

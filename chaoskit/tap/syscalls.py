@@ -17,17 +17,17 @@ FICLONERANGE = 0x4020940D
 _X86_64 = {
     "write": 1, "open": 2, "mmap": 9, "ioctl": 16, "pwrite64": 18, "writev": 20, "sendfile": 40, "sendto": 44,
     "sendmsg": 46, "fsync": 74, "fdatasync": 75, "truncate": 76, "ftruncate": 77, "rename": 82, "mkdir": 83,
-    "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "mknod": 133, "sync": 162, "io_submit": 209,
-    "openat": 257, "mkdirat": 258, "mknodat": 259, "unlinkat": 263, "renameat": 264, "linkat": 265,
-    "symlinkat": 266, "splice": 275, "fallocate": 285, "pwritev": 296, "syncfs": 306, "sendmmsg": 307,
-    "renameat2": 316, "copy_file_range": 326, "pwritev2": 328, "io_uring_setup": 425, "openat2": 437,
+    "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88, "mknod": 133, "setrlimit": 160, "sync": 162,
+    "io_submit": 209, "openat": 257, "mkdirat": 258, "mknodat": 259, "unlinkat": 263, "renameat": 264, "linkat": 265,
+    "symlinkat": 266, "splice": 275, "fallocate": 285, "pwritev": 296, "prlimit64": 302, "syncfs": 306,
+    "sendmmsg": 307, "renameat2": 316, "copy_file_range": 326, "pwritev2": 328, "io_uring_setup": 425, "openat2": 437,
 }  # fmt: skip
 _AARCH64 = {
     "io_submit": 2, "ioctl": 29, "mknodat": 33, "mkdirat": 34, "unlinkat": 35, "symlinkat": 36, "linkat": 37,
     "renameat": 38, "truncate": 45, "ftruncate": 46, "fallocate": 47, "openat": 56, "write": 64, "writev": 66,
     "pwrite64": 68, "pwritev": 70, "sendfile": 71, "splice": 76, "sync": 81, "fsync": 82, "fdatasync": 83,
-    "sendto": 206, "sendmsg": 211, "mmap": 222, "syncfs": 267, "sendmmsg": 269, "renameat2": 276,
-    "copy_file_range": 285, "pwritev2": 287, "io_uring_setup": 425, "openat2": 437,
+    "setrlimit": 164, "sendto": 206, "sendmsg": 211, "mmap": 222, "prlimit64": 261, "syncfs": 267, "sendmmsg": 269,
+    "renameat2": 276, "copy_file_range": 285, "pwritev2": 287, "io_uring_setup": 425, "openat2": 437,
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ with its working directory, its root and, in `acting_as`, its rights. Nothing he
 import contextlib
 import errno
 import os
+import resource
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ class Target:
         self.memory = Memory()
         self._pids: dict[int, int] = {}
         self._pidfds: dict[int, int] = {}
+        self._unlimited: set[int] = set()
+        self.limits_change = False
         self._own_view = [os.stat(f"/proc/self/{name}") for name in _VIEW]
 
     def close(self) -> None:
@@ -75,6 +78,7 @@ class Target:
             os.close(pidfd)
         self._pidfds.clear()
         self._pids.clear()
+        self._unlimited.clear()
 
     @property
     def pids(self) -> list[int]:
@@ -113,9 +117,15 @@ class Target:
             self._pids.pop(tid)
             return take_fd(self._pidfds[self.pid_of(tid)], fd)
 
-    def file_at(self, tid: int, fd: int) -> str:
-        """What a descriptor refers to: an absolute path, or "pipe:[7]", "socket:[7]". Raises OSError."""
-        return os.readlink(f"/proc/{tid}/fd/{fd}")
+    def may_grow_files(self, tid: int) -> bool:
+        """Whether the process has no limit on the size of files (RLIMIT_FSIZE), which only the kernel can apply."""
+        pid = self.pid_of(tid)
+        if pid not in self._unlimited or self.limits_change:
+            limit, _ = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            if limit != resource.RLIM_INFINITY:
+                return False
+            self._unlimited.add(pid)
+        return True
 
     def under_root(self, link: str) -> str | None:
         """The path relative to the root ("." for itself), None when it lies outside."""

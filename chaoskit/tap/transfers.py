@@ -8,7 +8,7 @@ import struct
 import termios
 from dataclasses import dataclass
 
-from chaoskit.tap.held import Blind, Decision, Held, int32
+from chaoskit.tap.held import Blind, Decision, Held
 from chaoskit.tap.operation import Basic
 from chaoskit.tap.shadow import Shadow
 
@@ -33,7 +33,7 @@ class _Side:
         if end.offset_at:
             stored = held.target.memory.read(held.listener.tid, end.offset_at, 8)
             self.offset = struct.unpack("<q", stored)[0]
-        self.fd = held.take_fd(end.fd)
+        self.fd = held.descriptor(end.fd).fd
 
     def advance(self, count: int) -> None:
         if self.offset is not None:
@@ -93,9 +93,11 @@ class Transfer(Basic):
 
 
 def _transfer(held: Held, name: str, source: _End, sink: _End, count: int) -> Decision:
-    path = held.path_of(sink.fd)
-    if path is None or not count:
+    file = held.watched(sink.fd)
+    if file is None or not count:
         return None
+    file.close()
+    path = file.path or ""
     from_side = _Side(held, source)
     to_side = _Side(held, sink)
     operation = Transfer(held, path, name, from_side, to_side, count)
@@ -108,19 +110,19 @@ def _transfer(held: Held, name: str, source: _End, sink: _End, count: int) -> De
 def copy_file_range(held: Held) -> Decision:
     """copy_file_range(in, in offset, out, out offset, size, flags)."""
     fd_in, in_at, fd_out, out_at, count = held.listener.args[:5]
-    return _transfer(held, "copy_file_range", _End(int32(fd_in), in_at), _End(int32(fd_out), out_at), count)
+    return _transfer(held, "copy_file_range", _End(fd_in, in_at), _End(fd_out, out_at), count)
 
 
 def sendfile(held: Held) -> Decision:
     """sendfile(out, in, in offset, size)."""
     fd_out, fd_in, in_at, count = held.listener.args[:4]
-    return _transfer(held, "sendfile", _End(int32(fd_in), in_at), _End(int32(fd_out), 0), count)
+    return _transfer(held, "sendfile", _End(fd_in, in_at), _End(fd_out, 0), count)
 
 
 def splice(held: Held) -> Decision:
     """splice(in, in offset, out, out offset, size, flags)."""
     fd_in, in_at, fd_out, out_at, count = held.listener.args[:5]
-    return _transfer(held, "splice", _End(int32(fd_in), in_at), _End(int32(fd_out), out_at), count)
+    return _transfer(held, "splice", _End(fd_in, in_at), _End(fd_out, out_at), count)
 
 
 HANDLERS = {"copy_file_range": copy_file_range, "sendfile": sendfile, "splice": splice}

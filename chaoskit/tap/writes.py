@@ -8,11 +8,10 @@ where it is set, the kernel performs the call.
 import errno
 import fcntl
 import os
-import resource
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from chaoskit.tap.held import Decision, Held, int32, int64
+from chaoskit.tap.held import Decision, Descriptor, Held, int32, int64
 from chaoskit.tap.operation import Basic, Vanished
 from chaoskit.tap.sends import send_of
 from chaoskit.tap.shadow import Shadow
@@ -24,15 +23,15 @@ Piece = tuple[int, int]  # (address, length)
 class FileWrite(Basic):
     """Bytes of the program's memory, to a file under the root."""
 
-    def __init__(self, held: Held, path: str, fd: int, pieces: list[Piece]) -> None:
-        self.path = path
-        self.size = sum(length for _, length in pieces)
+    def __init__(self, held: Held, file: Descriptor, pieces: list[Piece]) -> None:
+        self.path = file.path or ""
+        self.fd = file.fd
+        self.size = pieces[0][1] if len(pieces) == 1 else sum(length for _, length in pieces)
         self.offset: int | None = None
         self.flags: int | None = None
-        self.fd = held.take_fd(fd)
+        self.faithful = held.target.may_grow_files(held.listener.tid)
         self._held = held
         self._pieces = pieces
-        self.faithful = _is_unlimited(held)
 
     def _slices(self, limit: int) -> Iterator[Piece]:
         capacity = self._held.target.memory.capacity_bytes
@@ -88,11 +87,6 @@ class FileWrite(Basic):
         os.close(self.fd)
 
 
-def _is_unlimited(held: Held) -> bool:
-    limit, _ = resource.prlimit(held.target.pid_of(held.listener.tid), resource.RLIMIT_FSIZE)
-    return limit == resource.RLIM_INFINITY
-
-
 def read_pieces(held: Held, address: int, count: int) -> list[Piece]:
     """The parts of an iovec array. Raises OSError (EINVAL, EFAULT)."""
     if count > _IOV_MAX:
@@ -101,59 +95,60 @@ def read_pieces(held: Held, address: int, count: int) -> list[Piece]:
     return [(base, length) for base, length in struct.iter_unpack("<QQ", layout) if length]
 
 
-def _file_write(held: Held, path: str, pieces: list[Piece]) -> FileWrite | None:
-    if not sum(length for _, length in pieces):
-        return None
-    return FileWrite(held, path, int32(held.listener.args[0]), pieces)
+def _write(held: Held, pieces_of: Callable[[Held], list[Piece]]) -> Decision:
+    """A write to whatever the first argument is: a watched file, the broker's socket, or nothing of interest."""
+    found = held.descriptor(held.listener.args[0])
+    used = False
+    try:
+        if found.path is not None:
+            pieces = pieces_of(held)
+            used = bool(pieces)
+            return FileWrite(held, found, pieces) if used else None
+        return send_of(held, pieces_of(held)) if held.is_broker(found) else None
+    finally:
+        if not used:
+            found.close()
+
+
+def _buffer(held: Held) -> list[Piece]:
+    _, address, size = held.listener.args[:3]
+    return [(address, size)] if size else []
+
+
+def _parts(held: Held) -> list[Piece]:
+    _, address, count = held.listener.args[:3]
+    return read_pieces(held, address, count)
 
 
 def write(held: Held) -> Decision:
     """write(fd, buffer, size), to a file or to the broker's socket."""
-    fd, address, size = held.listener.args[:3]
-    link = held.target.file_at(held.listener.tid, int32(fd))
-    path = held.watched(link) if link[0] == "/" else None
-    if path is not None:
-        return _file_write(held, path, [(address, size)])
-    return send_of(held, link, [(address, size)]) if link.startswith("socket:") else None
+    return _write(held, _buffer)
 
 
 def writev(held: Held) -> Decision:
     """writev(fd, parts, count), to a file or to the broker's socket."""
-    fd, address, count = held.listener.args[:3]
-    link = held.target.file_at(held.listener.tid, int32(fd))
-    path = held.watched(link) if link[0] == "/" else None
-    if path is not None:
-        return _file_write(held, path, read_pieces(held, address, count))
-    return send_of(held, link, read_pieces(held, address, count)) if link.startswith("socket:") else None
+    return _write(held, _parts)
 
 
-def _at_offset(held: Held, path: str, pieces: list[Piece], flags: int | None) -> Decision:
-    operation = _file_write(held, path, pieces)
-    if operation is not None:
+def _at_offset(held: Held, operation: Decision, flags: int | None) -> Decision:
+    if isinstance(operation, FileWrite):
         operation.offset, operation.flags = int64(held.listener.args[3]), flags
     return operation
 
 
 def pwrite64(held: Held) -> Decision:
     """pwrite(fd, buffer, size, offset)."""
-    fd, address, size = held.listener.args[:3]
-    path = held.path_of(int32(fd))
-    return None if path is None else _at_offset(held, path, [(address, size)], None)
+    return _at_offset(held, _write(held, _buffer), None)
 
 
 def pwritev(held: Held) -> Decision:
     """pwritev(fd, parts, count, offset)."""
-    fd, address, count = held.listener.args[:3]
-    path = held.path_of(int32(fd))
-    return None if path is None else _at_offset(held, path, read_pieces(held, address, count), None)
+    return _at_offset(held, _write(held, _parts), None)
 
 
 def pwritev2(held: Held) -> Decision:
     """pwritev2(fd, parts, count, offset, high half, flags)."""
-    fd, address, count = held.listener.args[:3]
-    path = held.path_of(int32(fd))
-    flags = int32(held.listener.args[5])
-    return None if path is None else _at_offset(held, path, read_pieces(held, address, count), flags)
+    return _at_offset(held, _write(held, _parts), int32(held.listener.args[5]))
 
 
 HANDLERS = {"write": write, "writev": writev, "pwrite64": pwrite64, "pwritev": pwritev, "pwritev2": pwritev2}
