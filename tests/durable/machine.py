@@ -191,7 +191,10 @@ class Machine:
 
     def _lose(self, node: object, fd: int) -> None:
         if isinstance(node, _Inode):
-            node.lost.append((len(node.durable), os.fstat(fd).st_size))
+            seen = _content(fd)
+            start = len(os.path.commonprefix([node.durable, seen]))  # noqa: RUF071 - bytes, not paths.
+            if start < len(seen):
+                node.lost.append((start, len(seen)))
         elif isinstance(node, _Directory):
             names = set(node.entries) | set(node.durable)
             node.lost |= {name for name in names if node.entries.get(name) is not node.durable.get(name)}
