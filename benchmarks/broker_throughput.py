@@ -3,8 +3,8 @@
     python benchmarks/broker_throughput.py [--messages N] [--size BYTES] [--rounds N]
 
 The embedded broker runs in a process of its own here, so that both brokers compete with the client for the processors
-in the same way. The rounds of the two brokers alternate, and the best round of each counts. A queue that is not durable,
-messages that are not persistent: what the bundled scenarios use.
+in the same way. The rounds of the two brokers alternate, and the best round of each counts. Queues are not durable and
+messages not persistent: what the bundled scenarios use.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class EmbeddedBroker:
             client.connection.force_close("broker forced connection closure with reason 'shutdown'", now_s)
         self._flush_output()
         await self._wait_for_clients(_SHUTDOWN_GRACE_S)
-        self.reset()
+        self._drop_everything()
         await self._wait_for_clients(_SHUTDOWN_GRACE_S)
         for handle in (self._flush, self._expiry):
             if handle is not None:
@@ -114,12 +114,15 @@ class EmbeddedBroker:
 
     def reset(self) -> None:
         """Drop all connections, queues, exchanges and messages at once; the port stays open."""
-        now_s = time.monotonic()
-        for client in list(self._clients):
-            client.drop("the embedded broker was reset", now_s)
-        self._vhost.clear()
+        self._drop_everything()
         self.incidents.clear()
         self.changed()
+
+    def _drop_everything(self) -> None:
+        now_s = time.monotonic()
+        for client in list(self._clients):
+            client.drop(now_s)
+        self._vhost.clear()
 
     def queues(self) -> dict[str, QueueDepth]:
         """Depths by name of queue."""
@@ -142,7 +145,8 @@ class EmbeddedBroker:
         """A socket is gone."""
         self._clients.discard(client)
         reason = client.connection.close_reason
-        if reason is not None:
+        # What the broker's owner did to a connection is no incident.
+        if reason is not None and not client.dropped and self._server is not None:
             self.incidents.append(f"{client.peer}: {reason}")
             _LOGGER.info("connection %s: %s", client.peer, reason)
         if not self._clients:
@@ -192,6 +196,7 @@ class _Client(asyncio.Protocol):
 
     def __init__(self, broker: EmbeddedBroker, loop: asyncio.AbstractEventLoop) -> None:
         self.peer = ""
+        self.dropped = False
         self.connection = broker.new_connection(self._on_output)
         self._broker = broker
         self._loop = loop
@@ -221,9 +226,10 @@ class _Client(asyncio.Protocol):
         self._transport = None
         self._broker.left(self)
 
-    def drop(self, reason: str, now_s: float) -> None:
+    def drop(self, now_s: float) -> None:
         """Cut the socket without a word."""
-        self.connection.lost(reason, now_s)
+        self.dropped = True
+        self.connection.lost("dropped by the broker", now_s)
         if self._transport is not None:
             self._transport.abort()
 

@@ -15,6 +15,8 @@ from chaoskit.broker.core import wire
 from chaoskit.broker.core.message import Message
 from chaoskit.broker.core.properties import with_headers
 
+_MAX_COUNT = 2**63 - 1
+
 
 class Death(NamedTuple):
     """Where, why (rejected, expired, maxlen) and when (seconds since 1970) a message died."""
@@ -59,7 +61,7 @@ def _count(deaths: list[FieldTable], message: Message, death: Death) -> FieldTab
     for entry in deaths:
         if entry.get("queue") == death.queue and entry.get("reason") == death.reason:
             count = entry.get("count")
-            entry["count"] = (count if isinstance(count, int) else 0) + 1
+            entry["count"] = min(count, _MAX_COUNT - 1) + 1 if isinstance(count, int) else 1
             return entry
     return _first_death(message, death)
 

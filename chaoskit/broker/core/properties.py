@@ -85,9 +85,10 @@ def _encode_value(value: FieldValue) -> bytes:
     # RabbitMQ writes counts as 64-bit numbers, and typed clients rely on it.
     if isinstance(value, int) and not isinstance(value, bool):
         return b"l" + struct.pack(">q", value)
-    if isinstance(value, str):
-        text = value.encode()
-        return b"S" + _LENGTH.pack(len(text)) + text
+    if isinstance(value, float):
+        return b"d" + struct.pack(">d", value)
+    if isinstance(value, str | bytes):
+        return _sized(b"S", value.encode() if isinstance(value, str) else bytes(value))
     if isinstance(value, datetime):
         return b"T" + struct.pack(">Q", int(value.timestamp()))
     if isinstance(value, list):
