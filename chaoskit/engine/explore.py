@@ -84,6 +84,7 @@ class Explorer:
         self._known = _read_records(run_dir)
         self._records = (run_dir.path / _RECORDS).open("ab", buffering=0)
         self._number = 0
+        self._prepared = True
 
     async def run(self) -> None:
         """Control run, then every experiment. What came of it is in `tally`, `stopped` says why it ended early."""
@@ -110,10 +111,21 @@ class Explorer:
         self.control = assess.events_of(self.run_dir.control)
         if judge(self.control).code is not ExitCode.OK:
             return
-        self.frontier.add_control(survey(self.control, scenario.target), ())
+        places = survey(self.control, scenario.target)
+        self._prepared = await self._prepared_is_the_same(len(places))
+        self.frontier.add_control(places, ())
         for late in (False, True) if self.wish.duplicates else ():
             await self._plan_doubled(late)
         self.watcher.control(self.control, self.frontier.found)
+
+    async def _prepared_is_the_same(self, places: int) -> bool:
+        """Whether a run with prepared interpreters is green and makes as many calls as the control run.
+
+        A program that cannot be forked like that (it minds its parent, or what is imported) starts as a new process.
+        """
+        idle = Experiment("", Plan(0), "", "", "", "", "")
+        result = await self._attempt(idle, self.run_dir.path / "control-prepared", prepared=True)
+        return result.code is ExitCode.OK and result.first == places
 
     async def _plan_doubled(self, late: bool) -> None:
         """With every message doubled there is another control run, whose places are explored with them doubled."""
@@ -191,12 +203,12 @@ class Explorer:
     async def _measure(self, experiment: Experiment) -> Record:
         """Make an experiment; when it is not green, make it again to know how often."""
         directory = self.run_dir.path / "experiments" / str(self._new_number())
-        result = await self._attempt(experiment, directory, prepared=True)
+        result = await self._attempt(experiment, directory, self._prepared)
         if result.code is ExitCode.OK:
             return Record(experiment.id, result)
         if result.code is not ExitCode.FAILURE:
             # Not reached, or the machine's fault: neither says anything about the program; one more try.
-            again = await self._attempt(experiment, directory, prepared=True)
+            again = await self._attempt(experiment, directory, self._prepared)
             return Record(experiment.id, again, "" if again.code is ExitCode.OK else str(directory))
         directories = [directory.with_name(f"{directory.name}-again-{n}") for n in range(1, _TIMES_AGAIN + 1)]
         again_results = [await self._attempt(experiment, d, prepared=False) for d in directories]

@@ -53,13 +53,17 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of a task. `later` are the places of lives after the first, `recovery` those of the last recovery."""
+    """What came of a task. `later` are the places of lives after the first, `recovery` those of the last recovery.
+
+    `first` counts the places of the first life, `state` is a digest of what the last recovery began with.
+    """
 
     code: ExitCode
     fired: bool
     verdicts: tuple[Verdict, ...]
     findings: tuple[str, ...]
     seconds: float
+    first: int = 0
     later: tuple[Place, ...] = ()
     recovery: tuple[Place, ...] = ()
     state: str = ""
@@ -68,13 +72,15 @@ class Outcome(msgspec.Struct, frozen=True):
 def outcome(events: Sequence[AnyEvent], scenario: Scenario, seconds: float, state: str) -> Outcome:
     """What a coordinator needs to know of a run."""
     judgement = judge(events)
+    places = survey(events, scenario.target)
     return Outcome(
         code=judgement.code,
         fired=all(f.fired for f in judgement.faults),
         verdicts=judgement.verdicts,
         findings=tuple(f.text for f in judgement.findings if f.code is not ExitCode.OK),
         seconds=seconds,
-        later=tuple(place for place in survey(events, scenario.target) if place.life > 0),
+        first=sum(1 for place in places if place.life == 0),
+        later=tuple(place for place in places if place.life > 0),
         recovery=tuple(recovery(events, scenario.target)),
         state=state,
     )

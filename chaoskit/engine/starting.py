@@ -62,7 +62,7 @@ class Prepared:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             request = {
-                "arguments": list(launch.argv[2:]),
+                "argv": list(launch.argv[1:]),
                 "env": dict(launch.environment),
                 "cwd": str(launch.folder),
             }
@@ -108,5 +108,5 @@ def _script_of(launch: Launch) -> Path | None:
     """The script of `python script.py ...`; None for any other command."""
     if sys.platform != "linux" or len(launch.argv) < 2 or launch.argv[0] != sys.executable:
         return None
-    script = launch.folder / launch.argv[1]
+    script = Path(os.path.normpath(launch.folder / launch.argv[1]))
     return script if script.suffix == ".py" and script.is_file() else None

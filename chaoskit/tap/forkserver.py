@@ -66,7 +66,7 @@ def _prepare(script: Path) -> types.CodeType | None:
                 importlib.import_module(name)
             except Exception:  # noqa: BLE001 (the program itself will meet it, and say so)
                 continue
-        return compile(script.read_bytes(), script.name, "exec")
+        return compile(script.read_bytes(), str(script), "exec")
     except (OSError, SyntaxError, ValueError):
         return None
 
@@ -94,13 +94,13 @@ class _Copy:
         os.chdir(self.request["cwd"])
         os.environ.clear()
         os.environ.update(self.request["env"])
-        sys.argv = [self.script.name, *self.request["arguments"]]
-        sys.path[0] = str(self.script.parent)
+        sys.argv = list(self.request["argv"])
+        sys.path[0] = str(self.script.resolve().parent)
         if self.channel is not None:
             hand_over(self.channel, install(compile_filter()))
             self.channel.close()
         main = types.ModuleType("__main__")
-        main.__file__ = self.script.name
+        main.__file__ = str(self.script)
         main.__dict__["__builtins__"] = __builtins__
         sys.modules["__main__"] = main
         return main
@@ -159,9 +159,9 @@ def _die_with(parent: int) -> None:
 if __name__ == "__main__":
     _die_with(os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _script = Path(sys.argv[2]).absolute()
+    _script = Path(os.path.abspath(sys.argv[2]))
     sys.path[0] = str(_script.parent)
     _copy = serve(socket.socket(fileno=int(sys.argv[1])), _script)
     if _copy is not None:
         _main = _copy.become()
-        exec(_copy.code or compile(_script.read_bytes(), _script.name, "exec"), _main.__dict__)
+        exec(_copy.code or compile(_script.read_bytes(), str(_script), "exec"), _main.__dict__)
