@@ -16,7 +16,7 @@ from chaoskit.model.triggers import AtCall, AtLog, AtMessage, AtTime
 
 
 class _LogWatch:
-    """A step that waits for the n-th matching line of its target."""
+    """A step that waits for the n-th matching line of its target, or the first after it that finds the target alive."""
 
     def __init__(self, index: int, program: str, at: AtLog) -> None:
         self.index, self.program = index, program
@@ -25,7 +25,7 @@ class _LogWatch:
     def hit(self, event: LogLine) -> bool:
         if event.program == self.program and self._pattern.search(event.text):
             self._left -= 1
-            return self._left == 0
+            return self._left <= 0
         return False
 
 
@@ -36,9 +36,7 @@ class Executor:
         self.pipeline, self.plan, self._table = pipeline, plan, table
         self.outstanding = set(range(len(plan.steps)))
         self._logs = [_LogWatch(i, s.target, s.at) for i, s in enumerate(plan.steps) if isinstance(s.at, AtLog)]
-        self._messages = {
-            (s.at.event, s.at.queue, s.at.nth, i): i for i, s in enumerate(plan.steps) if isinstance(s.at, AtMessage)
-        }
+        self._messages = [(i, s.at) for i, s in enumerate(plan.steps) if isinstance(s.at, AtMessage)]
         self._timers: list[asyncio.TimerHandle] = []
 
     def call_steps(self) -> list[tuple[int, Step]]:
@@ -66,27 +64,28 @@ class Executor:
         """Fire the steps that wait for this line."""
         if isinstance(event, LogLine):
             for watch in self._logs:
-                if watch.index in self.outstanding and watch.hit(event):
+                hit = watch.index in self.outstanding and watch.hit(event)
+                if hit and self.pipeline.alive(event.program):
                     self._act(watch.index, f"{event.program}/{event.life}/log:{event.text}")
 
     def on_message(self, event: Message) -> MessageAction | None:
         """Fire the steps that wait for this message, while it is held; what the proxy is to do with it."""
         action = None
-        for (kind, queue, nth, _), i in self._messages.items():
-            if (
-                i in self.outstanding
-                and (kind, queue, nth) == (event.kind, event.queue, event.nth)
-                and not event.injected
-            ):
-                action = self._at_message(i, event) or action
+        for i, at in self._messages:
+            if i in self.outstanding and not event.injected and (at.event, at.queue) == (event.kind, event.queue):
+                action = self._at_message(i, at.nth, event) or action
         return action
 
-    def _at_message(self, i: int, event: Message) -> MessageAction | None:
+    def _at_message(self, i: int, nth: int, event: Message) -> MessageAction | None:
         step = self.plan.steps[i]
         fault = self._table[step.fault]
         point = f"{event.program}/{event.kind}:{event.queue}#{event.nth}"
         if fault.on_message is None:
-            self._act(i, point)
+            # What a dying program still had under way passes by; a second kill of it would be no kill.
+            if event.nth >= nth and self.pipeline.alive(step.target):
+                self._act(i, point)
+            return None
+        if event.nth != nth:
             return None
         self._fired(i, point, f"message {event.id}" if event.id else "")
         return fault.on_message(step)
@@ -110,7 +109,7 @@ class Executor:
         act = self._table[step.fault].act
         if i not in self.outstanding or act is None:
             return
-        if not self.pipeline.runtime.running(step.target):
+        if not self.pipeline.alive(step.target):
             self.failed(i, f"{step.target} was not running at {point}")
             return
         act(step, self.pipeline)

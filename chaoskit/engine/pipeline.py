@@ -50,6 +50,9 @@ class Connections(Protocol):
     def drained(self) -> bool:
         """No message waits in a queue that somebody consumes, none is unacknowledged, none is held back."""
 
+    def in_progress(self) -> bool:
+        """Somebody who is there has a message to handle, or a copy is on its way."""
+
     def depths(self) -> str:
         """The queues that are not empty, in words."""
 
@@ -205,10 +208,14 @@ class Pipeline:
 
     # --- what can be done to programs ---
 
+    def alive(self, program: str) -> bool:
+        """Whether a life is running that nothing has ended yet."""
+        return self.runtime.running(program) and not self.members[program].hurt
+
     def hurts(self, program: str, restart: bool = True) -> bool:
         """Note that chaoskit is about to end this life; whether there is one to end."""
         member = self.members[program]
-        if not self.runtime.running(program):
+        if not self.alive(program):
             return False
         member.hurt, member.stay_dead = True, not restart
         return True
