@@ -111,8 +111,11 @@ class Conductor:
         return left_s if left_s > 0 else self.limits.quiet_s
 
     def _quiet(self) -> bool:
-        """Nothing has happened for long enough, and nothing is on its way."""
-        calm = self.pipeline.settled() and self.pipeline.connections.drained()
+        """Nothing has happened for long enough, and nobody is left who could go on.
+
+        A queue may still hold messages: those whose consumer is dead for good, or was never there.
+        """
+        calm = self.pipeline.settled() and not self.pipeline.connections.in_progress()
         return calm and not self.executor.timed_outstanding() and self._silence_s() >= self.limits.quiet_s
 
     def _ended(self, reason: EndReason, waited_s: float | None = None) -> RunEnded:

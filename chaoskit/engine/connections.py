@@ -121,9 +121,17 @@ class LocalConnections:
         return self._proxies[program].connected
 
     def drained(self) -> bool:
-        sending = self._sending_late is not None and not self._sending_late.done()
-        held = any(proxy.delaying for proxy in self._proxies.values()) or (self._injector and self._injector.busy)
-        return not sending and not held and not self._waiting()
+        return not self._held() and not self._waiting()
+
+    def in_progress(self) -> bool:
+        depths = self._broker.queues().values()
+        return self._held() or any(depth.unacked or (depth.ready and depth.consumers) for depth in depths)
+
+    def _held(self) -> bool:
+        """A message is on its way in one of the proxies, or a copy of one."""
+        late = self._sending_late is not None and not self._sending_late.done()
+        delayed = any(proxy.delaying for proxy in self._proxies.values())
+        return late or delayed or bool(self._injector and self._injector.busy)
 
     def _waiting(self) -> dict[str, str]:
         """Queues that hold messages for somebody who consumes, or did, with their depth in words."""
