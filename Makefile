@@ -3,7 +3,9 @@
 #   make test    the tests
 # The verbs of the pipeline are thin calls of the command line; SCENARIO, CLIENT, KILLS... change what they act on.
 
-PYTHON   ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# The first Python that runs and is new enough: a shim of pyenv may be there and still not run.
+PYTHON   ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+              $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV     := .venv
 BIN      := $(VENV)/bin
 CHAOSKIT := $(BIN)/chaoskit
@@ -26,8 +28,8 @@ help: ## Show this help
 # --- set-up: a virtual environment of its own, made anew when the dependencies change ---
 
 $(VENV)/.run: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "chaoskit needs Python 3.11 or later; $(PYTHON) is older. Set PYTHON=/path/to/python3.11"; exit 2; }
+	@test -n "$(PYTHON)" || \
+	  { echo "chaoskit needs Python 3.11 or later, with venv, and found none: set PYTHON=/path/to/python3"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
