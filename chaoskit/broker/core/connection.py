@@ -201,8 +201,8 @@ class Connection:
         self.write(wire.encode_raw_method(frame.channel, commands.Channel.OpenOk.index, bytes(4)))
 
     def _on_channel(self, channel: Channel, frame: wire.Frame) -> None:
-        # A header or a body fails on behalf of the publish that it belongs to.
-        index = commands.Basic.Publish.index if channel.content is not None else 0
+        in_content = channel.content is not None
+        method: wire.Method | None = None
         try:
             if channel.closing:
                 self._on_closing_channel(channel, frame)
@@ -213,10 +213,11 @@ class Connection:
             else:
                 basic.check_no_content(channel)
                 method = wire.decode_method(frame)
-                index = _index(method)
                 self._on_method(channel, method)
         except AmqpError as error:
-            error.method_index = error.method_index or index
+            # A header or a body fails on behalf of the publish that it belongs to.
+            failed = commands.Basic.Publish.index if in_content else _index(method)
+            error.method_index = error.method_index or failed
             self._fail(channel, error)
 
     def _on_closing_channel(self, channel: Channel, frame: wire.Frame) -> None:
