@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from chaoskit.checks import faults, liveness, verdicts
+from chaoskit.checks import faults, liveness, repeats, verdicts
 from chaoskit.model.events import AnyEvent, RunStarted
 from chaoskit.model.exit_codes import ExitCode, worst
 from chaoskit.model.verdict import FaultRecord, Finding, Verdict
@@ -26,6 +26,7 @@ CHECKS: dict[str, Check] = {
     "run-ended": lambda events, start: liveness.ended(events),
     "ran": lambda events, start: liveness.nothing_ran(events),
     "faults-fired": lambda events, start: faults.unfired(events, start.plan),
+    "repeats": lambda events, start: repeats.repeated(events, start.scenario),
     "exits": lambda events, start: liveness.unexpected_exits(events, start.scenario),
 }
 

@@ -34,12 +34,14 @@ class Verifier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who prints verdict lines, what they look like, and which ids must come.
 
     `expect` lists the ids, or says how many there are: a number, or the name of the parameter that holds it.
+    `results` names the queue of a worker that sends each result, by its message id, once unless it was killed.
     """
 
     program: str
     expect: tuple[str, ...] | int | str
     success: str = r"SUCCESS \[(?P<id>[^\]]+)\]"
     failure: str = r"FAILURE \[(?P<id>[^\]]+)\]"
+    results: str | None = None
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

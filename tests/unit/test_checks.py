@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from chaoskit.checks import Judgement, judge
@@ -13,6 +14,7 @@ from chaoskit.model.events import (
     FaultFailed,
     FaultFired,
     LogLine,
+    Message,
     ProgramExited,
     ProgramStarted,
     Ready,
@@ -246,3 +248,50 @@ def test_when_several_codes_apply_the_environment_wins_then_failure_then_inconcl
 def test_each_exit_code_has_the_word_of_the_report() -> None:
     words = {int(code): result_word(code) for code in ExitCode}
     assert words == {0: "pass", 1: "fail", 2: "error", 3: "error", 4: "inconclusive", 130: "error"}
+
+
+# ---- results that come again ----
+
+
+def with_results() -> Scenario:
+    plain = scenario()
+    return msgspec.structs.replace(plain, verifier=msgspec.structs.replace(plain.verifier, results="results"))
+
+
+def sends(message_id: str, queue: str = "results", injected: bool = False) -> Message:
+    return Message(0.5, "worker", "published", queue, 1, message_id, injected=injected)
+
+
+ACKS = Message(0.6, "worker", "acked", "input", 1)
+DIES = ProgramExited(0.7, "worker", 0, -9, hurt=True)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (sends("A"), sends("B"), ACKS),
+        (sends("A"), DIES, sends("A"), ACKS),
+        (sends("A"), DIES, sends("A"), DIES, sends("A"), ACKS),
+        (sends("A"), DIES, ACKS, sends("A")),
+        (sends("A"), ACKS, sends("A", queue="another"), sends("A", injected=True)),
+        (sends(""), ACKS, sends("")),
+    ],
+)
+def test_a_result_may_come_again_when_its_sender_died_before_it_acknowledged(events: tuple[AnyEvent, ...]) -> None:
+    assert judge(journal(*GREEN, *events, of=with_results())).code is ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (sends("A"), ACKS, sends("A")),
+        (sends("A"), ACKS, DIES, sends("A")),
+        (sends("A"), sends("A")),
+        (sends("A"), DIES, sends("A"), ACKS, DIES, sends("A")),
+    ],
+)
+def test_a_result_that_comes_again_without_a_reason_is_a_failure(events: tuple[AnyEvent, ...]) -> None:
+    made = judge(journal(*GREEN, *events, of=with_results()))
+    assert made.code is ExitCode.FAILURE
+    assert texts(made, "repeats") == ["worker sent the result A again, 1 times more than its deaths explain"]
+    assert judge(journal(*GREEN, *events)).code is ExitCode.OK, "only where the scenario asks for it"
