@@ -121,6 +121,16 @@ def raw(address: Address) -> Iterator[Callable[[], RawClient]]:
 
 
 @pytest.fixture
+def version(raw: Callable[[], RawClient]) -> tuple[int, ...]:
+    """The version of RabbitMQ whose behaviour is expected; the embedded broker follows 4."""
+    properties = raw().start().server_properties
+    assert isinstance(properties, dict)
+    if properties["product"] != "RabbitMQ":
+        return (4, 1)
+    return tuple(int(part) for part in str(properties["version"]).split(".")[:2])
+
+
+@pytest.fixture
 def wire(raw: Callable[[], RawClient]) -> RawClient:
     """A raw client that is logged in and has channel 1."""
     client = raw()

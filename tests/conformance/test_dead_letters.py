@@ -106,13 +106,17 @@ def test_a_message_whose_dead_letter_exchange_is_missing_is_dropped(channel: Blo
     assert depth(channel, alive) == 0
 
 
-def test_dying_again_in_the_same_way_is_counted(channel: BlockingChannel, name: Name) -> None:
+def test_deaths_that_a_client_publishes_are_not_counted(
+    channel: BlockingChannel, name: Name, version: tuple[int, ...]
+) -> None:
+    if version < (4, 0):
+        pytest.skip("RabbitMQ reads x-death headers of clients until 3.13, and no more since 4.0")
     alive, dead = _queues(channel, name)
     publish(channel, alive, [b"again"])
-    for count in (1, 2, 3):
+    for _ in range(3):
         channel.basic_nack(_take(channel, alive).tag, requeue=False)
         got = wait_for(channel, dead)
-        assert [(death["reason"], death["count"]) for death in _deaths(got)] == [("rejected", count)]
+        assert [(death["reason"], death["count"]) for death in _deaths(got)] == [("rejected", 1)]
         channel.basic_publish("", alive, got.body, got.properties)
 
 

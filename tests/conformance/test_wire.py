@@ -23,12 +23,12 @@ def _refusal(client: RawClient) -> tuple[int | None, str]:
     return close.reply_code, " ".join((close.reply_text or "").split())
 
 
-@pytest.mark.parametrize("size_bytes", [0, 1, 4087, 4088, 4089, 12_264, 100_000])
+@pytest.mark.parametrize("size_bytes", [0, 1, 8183, 8184, 8185, 24_552, 100_000])
 def test_a_body_comes_back_in_frames_that_fit(
     raw: Callable[[], RawClient], name: Callable[[], str], size_bytes: int
 ) -> None:
     client = raw()
-    client.open(frame_max=4096)
+    client.open(frame_max=8192)
     client.channel()
     queue, sent = name(), bytes(number % 251 for number in range(size_bytes))
     client.declare(queue)
@@ -37,7 +37,8 @@ def test_a_body_comes_back_in_frames_that_fit(
     client.expect(commands.Basic.GetOk)
     head, received, frames = client.expect_content()
     assert (head.body_size, received) == (size_bytes, sent)
-    assert frames == [4088] * (size_bytes // 4088) + ([size_bytes % 4088] if size_bytes % 4088 else [])
+    whole, rest = divmod(size_bytes, 8184)
+    assert frames == [8184] * whole + ([rest] if rest else [])
 
 
 def test_a_large_message_travels_between_connections_of_different_frame_sizes(
@@ -45,7 +46,7 @@ def test_a_large_message_travels_between_connections_of_different_frame_sizes(
 ) -> None:
     queue, sent = name(), bytes(range(256)) * 4096
     small, large = raw(), raw()
-    small.open(frame_max=4096)
+    small.open(frame_max=8192)
     large.open(frame_max=131072)
     small.channel()
     large.channel()

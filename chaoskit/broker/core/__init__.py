@@ -1,7 +1,8 @@
 """The broker's core: AMQP 0-9-1 as RabbitMQ speaks it, free of sockets, threads and clocks.
 
 Bytes go into `Connection.receive`, bytes come out of `Connection.take_output`, and the time is an argument.
-All connections of one broker share a `VirtualHost`, which holds exchanges, queues and messages.
+All connections of one broker share a `VirtualHost`, which holds exchanges, queues and messages. Where versions of
+RabbitMQ differ, it follows 4 (frames of at least 8192 bytes, no reading of `x-death` headers that clients publish).
 
 What the core does not do:
 

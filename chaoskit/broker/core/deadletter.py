@@ -1,81 +1,73 @@
 """What a message looks like after it died in a queue: RabbitMQ's `x-death` bookkeeping.
 
-Pure functions from message to message; routing the result is not done here. Source: RabbitMQ's documentation on dead
-lettering ("Effects on messages").
+Pure functions from message to message; routing the result is not done here. The history of deaths belongs to the
+broker: as in RabbitMQ 4 (and unlike 3), `x-death` headers that a client publishes are not read. Source: RabbitMQ's
+documentation on dead lettering ("Effects on messages") and the notes on release 4.0.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import NamedTuple
 
-from pamqp.common import FieldArray, FieldTable
+from pamqp.common import FieldTable
 
-from chaoskit.broker.core import wire
-from chaoskit.broker.core.message import Message
+from chaoskit.broker.core.message import Death, Message
 from chaoskit.broker.core.properties import with_headers
 
-_MAX_COUNT = 2**63 - 1
 
+def bury(message: Message, queue: str, reason: str, time_s: float, exchange: str, routing_key: str | None) -> Message:
+    """The message as it is published to the dead-letter exchange; its own expiration is gone.
 
-class Death(NamedTuple):
-    """Where, why (rejected, expired, maxlen) and when (seconds since 1970) a message died."""
-
-    queue: str
-    reason: str
-    time_s: float
-
-
-def bury(message: Message, death: Death, exchange: str, routing_key: str | None) -> Message:
-    """The message as it is published to the dead-letter exchange; its own expiration is gone."""
-    headers = dict(wire.decode_properties(message.properties).headers or {})
-    deaths = _deaths(headers)
-    newest = _count(deaths, message, death)
-    others = [other for other in deaths if other is not newest]
-    history: FieldArray = [newest, *others]
-    place: FieldTable = {"exchange": message.exchange, "queue": death.queue, "reason": death.reason}
-    added: FieldTable = {f"x-first-death-{k}": headers.get(f"x-first-death-{k}", v) for k, v in place.items()}
-    added.update({f"x-last-death-{k}": v for k, v in place.items()})
-    added["x-death"] = history
-    key = message.routing_key if routing_key is None else routing_key
-    return Message(exchange, key, with_headers(message.properties, added), message.body)
+    `reason` is rejected, expired or maxlen, `time_s` counts from 1970; without `routing_key` it keeps its own.
+    """
+    deaths = _add(message, Death(queue, reason, time_s, message.exchange, message.routing_key, message.expiration_ms))
+    return Message(
+        exchange,
+        message.routing_key if routing_key is None else routing_key,
+        with_headers(message.properties, _headers(deaths, message)),
+        message.body,
+        deaths=deaths,
+        first_death=message.first_death or deaths[0],
+    )
 
 
 def in_cycle(message: Message, queue: str) -> bool:
     """Whether the message died in this queue before and nobody rejected it since then."""
-    headers = wire.decode_properties(message.properties).headers or {}
-    for entry in _deaths(headers):
-        if entry.get("reason") == "rejected":
+    for death in message.deaths:
+        if death.reason == "rejected":
             return False
-        if entry.get("queue") == queue:
+        if death.queue == queue:
             return True
     return False
 
 
-def _deaths(headers: FieldTable) -> list[FieldTable]:
-    found = headers.get("x-death")
-    return [dict(entry) for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+def _add(message: Message, newest: Death) -> tuple[Death, ...]:
+    """The deaths of a message, the newest first; dying again in the same way is counted."""
+    same = [death for death in message.deaths if (death.queue, death.reason) == (newest.queue, newest.reason)]
+    others = [death for death in message.deaths if death not in same]
+    return (replace(same[0], count=same[0].count + 1) if same else newest, *others)
 
 
-def _count(deaths: list[FieldTable], message: Message, death: Death) -> FieldTable:
-    for entry in deaths:
-        if entry.get("queue") == death.queue and entry.get("reason") == death.reason:
-            count = entry.get("count")
-            entry["count"] = min(count, _MAX_COUNT - 1) + 1 if isinstance(count, int) else 1
-            return entry
-    return _first_death(message, death)
+def _headers(deaths: tuple[Death, ...], message: Message) -> FieldTable:
+    headers: FieldTable = {"x-death": [_describe(death) for death in deaths]}
+    for which, death in (("first", message.first_death or deaths[0]), ("last", deaths[0])):
+        headers[f"x-{which}-death-reason"] = death.reason
+        headers[f"x-{which}-death-queue"] = death.queue
+        # The place where it was last published, even when the death itself was counted before.
+        headers[f"x-{which}-death-exchange"] = message.exchange if which == "last" else death.exchange
+    return headers
 
 
-def _first_death(message: Message, death: Death) -> FieldTable:
-    keys: FieldArray = [message.routing_key]
+def _describe(death: Death) -> FieldTable:
     entry: FieldTable = {
-        "count": 1,
+        "count": death.count,
         "reason": death.reason,
         "queue": death.queue,
         "time": datetime.fromtimestamp(int(death.time_s), tz=UTC),
-        "exchange": message.exchange,
-        "routing-keys": keys,
+        "exchange": death.exchange,
+        "routing-keys": [death.routing_key],
     }
-    if message.expiration_ms is not None:
-        entry["original-expiration"] = str(message.expiration_ms)
+    if death.expiration_ms is not None:
+        entry["original-expiration"] = str(death.expiration_ms)
     return entry

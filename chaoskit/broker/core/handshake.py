@@ -14,7 +14,8 @@ from pamqp.common import FieldTable
 from chaoskit.broker.core import wire
 from chaoskit.broker.core.errors import AmqpError, Reply
 
-MIN_FRAME_BYTES = 4096
+# RabbitMQ since 4.1; before it was 4096.
+MIN_FRAME_BYTES = 8192
 CAPABILITIES: FieldTable = {
     "publisher_confirms": True,
     "basic.nack": True,

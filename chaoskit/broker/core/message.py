@@ -18,11 +18,25 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,20}", re.ASCII)
 MAX_TIME_TO_LIVE_MS = 10 * 365 * 86_400_000
 
 
+@dataclass(slots=True, frozen=True)
+class Death:
+    """How often (`count`), where and why a message died, and when and as what it did so first."""
+
+    queue: str
+    reason: str
+    time_s: float
+    exchange: str
+    routing_key: str
+    expiration_ms: int | None
+    count: int = 1
+
+
 @dataclass(slots=True, frozen=True, eq=False)
 class Message:
     """A published message.
 
-    `properties` holds flags and values as on the wire; `expiration_ms` is the time to live that it brought along.
+    `properties` holds flags and values as on the wire; `expiration_ms` is the time to live that it brought along;
+    `deaths` is what happened to it in queues that it passed, the latest first.
     """
 
     exchange: str
@@ -30,6 +44,8 @@ class Message:
     properties: bytes
     body: bytes
     expiration_ms: int | None = None
+    deaths: tuple[Death, ...] = ()
+    first_death: Death | None = None
 
 
 def read_message(publish: wire.Publish, properties: bytes, body: bytes, user: str) -> Message:

@@ -16,7 +16,7 @@ from chaoskit.broker.core.arguments import (
     check_equivalent,
     read_queue_arguments,
 )
-from chaoskit.broker.core.deadletter import Death, bury, in_cycle
+from chaoskit.broker.core.deadletter import bury, in_cycle
 from chaoskit.broker.core.errors import AmqpError, Reply, not_implemented
 from chaoskit.broker.core.exchange import MATCHERS, Exchange
 from chaoskit.broker.core.message import Message
@@ -200,9 +200,9 @@ class VirtualHost:
         exchange = self.exchanges.get(queue.arguments.dead_letter_exchange or "")
         if queue.arguments.dead_letter_exchange is None or exchange is None:
             return
-        death = Death(queue.name, reason, self.now_s + self.epoch_offset_s)
+        time_s, key = self.now_s + self.epoch_offset_s, queue.arguments.dead_letter_routing_key
         for entry in entries:
-            message = bury(entry.message, death, exchange.name, queue.arguments.dead_letter_routing_key)
+            message = bury(entry.message, queue.name, reason, time_s, exchange.name, key)
             for target in self._routes(exchange, message):
                 if reason == "rejected" or not in_cycle(message, target.name):
                     yield target, message
