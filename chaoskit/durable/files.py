@@ -232,7 +232,10 @@ class Disk:
             return
 
     def ensure_directory(self, path: StrPath) -> None:
-        """Create the directory and its missing parents, each synced into its parent. Raises MustExitError."""
+        """Create the directory and its missing parents, each synced into its parent. Raises MustExitError.
+
+        Of what existed already only the entry of `path` itself is synced again: call it for each level that matters.
+        """
         name = os.fspath(path)
         if not os.path.isdir(name):
             if not os.path.isdir(_parent(name)):

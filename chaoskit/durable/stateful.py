@@ -138,6 +138,8 @@ class StatefulWorkerManager(Generic[MessageT, StateT]):
 
     def _rebuild(self) -> Rebuilt:
         self._log("Rebuilding state from metadata...")
+        # One after the other: each also syncs the entry of a directory that an earlier life created and died.
+        self._disk.ensure_directory(self._directory)
         self._disk.ensure_directory(self._done_directory)
         finished = set(filter(is_safe_name, os.listdir(self._done_directory)))
         self._disk.sync_directory(self._done_directory)

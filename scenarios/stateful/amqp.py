@@ -56,10 +56,11 @@ def end_with_one_line(program: str) -> None:
 
 
 class Stop:
-    """SIGTERM and SIGINT: exit 0 at once, or after the block that defers it."""
+    """SIGTERM and SIGINT: exit at once, or after the block that defers it."""
 
-    def __init__(self) -> None:
+    def __init__(self, exit_code: int = 0) -> None:
         self.requested = False
+        self._exit_code = exit_code
         self._is_deferred = False
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
@@ -70,7 +71,7 @@ class Stop:
 
     def _exit_if_requested(self) -> None:
         if self.requested and not self._is_deferred:
-            raise SystemExit(0)
+            raise SystemExit(self._exit_code)
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:

@@ -2,7 +2,8 @@
 
 Chunk n has the value 10 * n and the message id `{client}{n as 8 digits}`. DUPLICATES=N sends N of the messages twice in
 a row, LATE_DUPLICATES=N sends N of them again after all others; SEED=N picks which. Ends with exit code 0 when the
-broker has confirmed every message. A message whose confirmation got lost is sent again. It checks no result.
+broker has confirmed every message, with 143 on SIGTERM. A message whose confirmation got lost is sent again. It checks
+no result.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import amqp
 from pika.adapters.blocking_connection import BlockingChannel
 
 NAME = "Test runner"
+# 0 would say that everything was confirmed.
+EXIT_CODE_WHEN_STOPPED = 143
 
 
 class Chunk(NamedTuple):
@@ -68,7 +71,7 @@ class Sender:
 
 def main() -> None:
     amqp.end_with_one_line(NAME)
-    amqp.Stop()
+    amqp.Stop(EXIT_CODE_WHEN_STOPPED)
     chunks = chunks_to_send(
         amqp.number_setting("NUM_CLIENTS", 2),
         amqp.number_setting("NUM_CHUNKS", 3),

@@ -104,7 +104,7 @@ def recovery_experiments(lab: Lab) -> Iterator[tuple[object, list[str]]]:
     """A kill, then a second one at each of the calls of the recovery and a little beyond."""
     for at, call in enumerate(lab.calls()):
         first = Fault(at, "tear", 7) if call.startswith("write") else Fault(at, "kill")
-        for second in range(10):
+        for second in range(16):
             fault = Fault(second, "kill")
             replan = {1: lambda machine, fault=fault: machine.plan(fault)}
             yield (first, fault), lab.complaints(first, after_death=replan)

@@ -215,6 +215,7 @@ def test_the_manager_and_the_model_agree_whatever_happens() -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1200)
 def test_the_manager_and_the_model_agree_in_thousands_of_runs() -> None:
     run_state_machine_as_test(Durability, settings=settings(QUICK, max_examples=5000, derandomize=False))
 

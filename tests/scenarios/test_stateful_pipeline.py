@@ -208,6 +208,14 @@ def test_sigterm_ends_a_program_with_exit_code_0_also_without_a_broker(stateful:
     stateful.broker.start()
 
 
+def test_a_runner_that_is_stopped_does_not_claim_that_all_was_sent(stateful: Stateful) -> None:
+    stateful.broker.stop()
+    runner = stateful.runner()
+    runner.wait_for("No broker at")
+    assert runner.terminate() == 143
+    stateful.broker.start()
+
+
 def test_a_wrong_password_ends_the_worker_with_one_line(stateful: Stateful) -> None:
     worker_2 = stateful.worker_2(RABBITMQ_PASS="wrong")
     assert worker_2.exit_code() == 1
