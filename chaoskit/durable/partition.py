@@ -126,6 +126,8 @@ class PartitionManager:
             self._disk, self._state_dir, keep_processed=keep_processed, compact_pairs_above=compact_pairs_above
         )
         self._usable = False
+        # The size in bytes of each partition file as this life left it.
+        self._left_bytes: dict[str, int] = {}
 
     @property
     def _state_dir(self) -> str:
@@ -212,16 +214,21 @@ class PartitionManager:
 
     def _write(self, client_id: str, chunk_id: str, groups: dict[int, bytes]) -> None:
         paths = {partition: self.partition_path(client_id, partition) for partition in groups}
-        base_bytes = {partition: partition_repair.usable_size(paths[partition], self._header) for partition in groups}
-        intent = Intent(chunk_id, client_id, base_bytes)
+        intent = Intent(chunk_id, client_id, {partition: self._size(path) for partition, path in paths.items()})
+        left_bytes = {}
         try:
             self._state.put_intent(intent)
             for partition, data in groups.items():
-                self._disk.append(paths[partition], data, header=self._header)
+                path = paths[partition]
+                left_bytes[path] = len(data) + self._disk.append(path, data, header=self._header)
             self._state.add_written(chunk_id, groups)
         except WriteFailedError as error:
             self._undo(intent)
             raise _unusable_or_same(error, paths.values()) from error.__cause__
+        self._left_bytes |= left_bytes
+
+    def _size(self, path: str) -> int:
+        return partition_repair.usable_size(path, self._header, self._left_bytes.get(path))
 
     def _undo(self, intent: Intent) -> tuple[Cut, ...]:
         written = self._state.written(intent.chunk_id)

@@ -54,10 +54,11 @@ def cut_to_whole_rows(path: str, header: bytes) -> Cut | None:
     return None if length is None or length == size else Cut(path, length, size - length)
 
 
-def usable_size(path: str, header: bytes) -> int:
+def usable_size(path: str, header: bytes, known_bytes: int | None = None) -> int:
     """The size in bytes of a partition file that rows can follow; 0 when it is missing or empty.
 
-    Raises UnusableFileError for a directory, a link, another header or a torn last line.
+    A file of `known_bytes` is as the caller left it: its content is not looked at. Raises UnusableFileError for a
+    directory, a link, another header or a torn last line.
     """
     try:
         status = os.stat(path, follow_symlinks=False)
@@ -67,7 +68,7 @@ def usable_size(path: str, header: bytes) -> int:
         raise UnusableFileError(f"cannot look at {path}: {error.strerror}") from error
     if not stat.S_ISREG(status.st_mode):
         raise UnusableFileError(f"{path} is not a regular file; move it away and send the chunk again")
-    if status.st_size:
+    if status.st_size and status.st_size != known_bytes:
         _check_ends(path, header)
     return status.st_size
 

@@ -2,11 +2,12 @@ r"""What the partition writer knows about chunks, on disk: three small files in 
 
 - `processed-chunks.txt`: a chunk id a line. The chunk is done; if it comes again there is nothing to do.
 - `written-partition-chunks.txt`: `{partition}:{chunk id}` a line. The chunk's rows are in that partition, durably.
-- `intent`: one JSON object, the chunk that is being written and how long each of its partition files was before. A
-  prefix of a JSON object is not JSON, so a torn intent reads as none; no row is written before the intent is whole.
+- `intent`: one JSON object a line; the last one is the chunk that is being written and how long each of its partition
+  files was before. No row is written before its line is on disk. Lines above are of no use any more; the file starts
+  anew when it is long.
 
 Lines are whole or absent (a torn last line is cut when loading). A pair is needed until its chunk is in
-processed-chunks.txt; after that `compact` may drop it. It does not know partition files.
+processed-chunks.txt; after that `compact_when_due` may drop it. It does not know partition files.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from chaoskit.durable.errors import CorruptFileError, WriteFailedError
-from chaoskit.durable.files import Disk
+from chaoskit.durable.files import Disk, file_size
 from chaoskit.durable.names import is_safe_name
 
 PROCESSED_FILE = "processed-chunks.txt"
 WRITTEN_FILE = "written-partition-chunks.txt"
 INTENT_FILE = "intent"
+_LONGEST_INTENTS_BYTES = 1 << 16
 
 
 class Intent(NamedTuple):
@@ -50,7 +52,7 @@ class ChunkState:
 
     def load(self) -> None:
         """Cut torn last lines, put everything on disk, read it. Raises CorruptFileError and MustExitError."""
-        for path in (self._processed_path, self._written_path):
+        for path in (self._processed_path, self._written_path, self._intent_path):
             self._disk.repair_tail(path)
         self._processed = dict.fromkeys(_ids(self._processed_path))
         self._written = {}
@@ -69,22 +71,27 @@ class ChunkState:
         return frozenset(self._written.get(chunk_id, ()))
 
     def put_intent(self, intent: Intent) -> None:
-        """Make the intent durable. Raises WriteFailedError: then there is none."""
+        """Make the intent durable. Raises WriteFailedError (the last one stays, or there is none) and MustExitError."""
         text = json.dumps({"chunk": intent.chunk_id, "client": intent.client_id, "base": intent.base_bytes})
-        self._disk.rewrite(self._intent_path, text.encode() + b"\n")
+        line = text.encode() + b"\n"
+        if file_size(self._intent_path) < _LONGEST_INTENTS_BYTES:
+            self._disk.append(self._intent_path, line)
+        else:
+            # A kill leaves a prefix of the line, which is none: nothing of its chunk is written yet.
+            self._disk.rewrite(self._intent_path, line)
 
     def clear_intent(self) -> None:
         """Forget the intent. Raises WriteFailedError."""
         self._disk.rewrite(self._intent_path, b"")
 
     def pending_intent(self) -> Intent | None:
-        """The intent of a chunk that is not processed, or None. Raises CorruptFileError when it is not ours."""
-        try:
-            with open(self._intent_path, "rb") as file:
-                fields = json.loads(file.read())
-        except (FileNotFoundError, ValueError):
+        """The last intent, unless its chunk is processed; else None. Raises CorruptFileError when it is not ours."""
+        last = None
+        for _, line in _lines(self._intent_path):
+            last = line
+        if last is None:
             return None
-        intent = _intent(fields, self._intent_path)
+        intent = _intent(last, self._intent_path)
         return None if self.is_processed(intent.chunk_id) else intent
 
     def add_written(self, chunk_id: str, partitions: Iterable[int]) -> None:
@@ -159,7 +166,11 @@ def _pairs(path: str) -> Iterator[tuple[int, str]]:
         yield int(partition), chunk_id
 
 
-def _intent(fields: object, path: str) -> Intent:
+def _intent(line: str, path: str) -> Intent:
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        fields = None
     match fields:
         case {"chunk": str(chunk_id), "client": str(client_id), "base": dict(base)}:
             # The names come from a file, and the undo cuts the files that they name.

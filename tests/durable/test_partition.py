@@ -285,9 +285,19 @@ def test_a_file_shorter_than_recorded_stops_the_start(make: Make, tmp_path: Path
 )
 def test_a_foreign_intent_stops_the_start(make: Make, tmp_path: Path, intent: str) -> None:
     make()
-    state_file(tmp_path, "intent").write_text(intent)
+    state_file(tmp_path, "intent").write_text(intent + "\n")
     with pytest.raises(CorruptFileError, match="not an intent"):
         make()
+
+
+def test_old_intents_do_not_pile_up(make: Make, tmp_path: Path) -> None:
+    manager = make(1)
+    longest = 0
+    for number in range(1_500):
+        manager.write_chunk("TEST", f"T-{number}", [("1", "a")])
+        longest = max(longest, state_file(tmp_path, "intent").stat().st_size)
+    assert 1 << 16 < longest < (1 << 16) + 200
+    assert make(1).write_chunk("TEST", "T-1499", [("1", "a")]).status is ChunkStatus.WRITTEN_BEFORE
 
 
 @pytest.mark.parametrize("content", ["", '{"chunk": "T-1", "client": "c", "ba', "\0\0\0"])

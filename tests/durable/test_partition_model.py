@@ -196,12 +196,12 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_manager_agrees_with_the_model() -> None:
-    run(300)
+    run(200)
 
 
 @pytest.mark.soak
 def test_the_manager_agrees_with_the_model_for_long() -> None:
-    run(10_000, steps=25)
+    run(3_000, steps=25)
 
 
 @pytest.mark.parametrize("name", ISSUE_BUGS)
