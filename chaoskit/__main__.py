@@ -1,6 +1,6 @@
 """`python -m chaoskit`."""
 
-from chaoskit.cli.main import main
+from chaoskit.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -87,11 +87,11 @@ def explore(
         return _dry_run(wish, as_json)
     with _Bar(console) as bar:
         report = engine.explore(wish, bar)
-    write_reports(report, junit, summary, report_dir)
     annotate(report, console)
     if as_json:
         typer.echo(report.as_json(), nl=False)
     show_report(report, console)
+    write_reports(report, junit, summary, report_dir)
     return report.exit_code
 
 

@@ -4,8 +4,10 @@ An error of the user or of the environment is one line and its exit code; anythi
 """
 
 import os
+import shutil
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any, Never
 
 import typer
@@ -36,13 +38,19 @@ Exit codes:
 {_EXIT_CODES}
 """
 
+
+def _help_width() -> int:
+    """As wide as the terminal, within reason; a page that goes to a file or a pager is not squeezed into 80 columns."""
+    return max(80, min(120, shutil.get_terminal_size((120, 24)).columns))
+
+
 app = typer.Typer(
     name="chaoskit",
     help=HELP,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={"help_option_names": ["-h", "--help"], "terminal_width": _help_width()},
 )
 
 
@@ -70,24 +78,35 @@ def _interrupt(*_: object) -> Never:
     raise KeyboardInterrupt
 
 
+def _on_interrupts(handler: Callable[..., object] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
+
+
 def main() -> None:
-    """Entry point. Ends the process with one of the documented exit codes."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    """Parse, carry out, and end the process with one of the documented exit codes."""
+    try:
+        _on_interrupts(_interrupt)
+        _end(_run())
+    except KeyboardInterrupt:
+        _fail("interrupted", ExitCode.INTERRUPTED)
+
+
+def _run() -> int:
     try:
         _register()
         code = app(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        return code if isinstance(code, int) else 0
     except ChaoskitError as e:
         _fail(str(e), e.exit_code)
     except _BadUsage as e:
         _fail(_with_hint(e), ExitCode.USAGE)
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
         _fail("interrupted", ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output went away (`| head`); there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(int(ExitCode.FAILURE))
+        return int(ExitCode.FAILURE)
     except OSError as e:
         # A disk that is full, a limit that is reached: nothing of ours to mend, so one line says what it was.
         _fail(f"{e.filename or 'this machine'}: {e.strerror or e}", ExitCode.ENVIRONMENT)
@@ -99,5 +118,12 @@ def _with_hint(error: Any) -> str:
 
 
 def _fail(message: str, code: ExitCode) -> Never:
+    _on_interrupts(signal.SIG_IGN)
     err.print(f"chaoskit: {clean(message, 2000)}", markup=False)
-    sys.exit(int(code))
+    _end(int(code))
+
+
+def _end(code: int) -> Never:
+    # It is over: an interrupt now could only spoil the last lines and the exit code.
+    _on_interrupts(signal.SIG_IGN)
+    sys.exit(code)

@@ -61,14 +61,19 @@ def _append(path: Path, text: str) -> None:
 
 
 def _copy_run(run_dir: Path, target: Path, report: Report) -> None:
+    if target.resolve() == run_dir.resolve():
+        raise UsageError(f"--report-dir {target}: that is the directory of the run itself")
     _write(target / "junit.xml", junit.render(report))
     _write(target / "summary.md", markdown.render(report))
     for name in ("report.json", "plan.yaml", "journal.jsonl", "logs"):
         source = run_dir / name
-        if source.is_dir():
-            shutil.copytree(source, target / name, dirs_exist_ok=True)
-        elif source.is_file():
-            shutil.copy(source, target / name)
+        try:
+            if source.is_dir():
+                shutil.copytree(source, target / name, dirs_exist_ok=True)
+            elif source.is_file():
+                shutil.copy(source, target / name)
+        except OSError as e:
+            raise UsageError(f"{target / name}: the report cannot be copied: {e.strerror or e}") from None
 
 
 def annotate(report: Report, console: Console) -> None:

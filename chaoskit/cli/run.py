@@ -134,11 +134,11 @@ def _one(request: object, as_json: bool, junit: Path | None, summary: Path | Non
     )
     with Live(console) as live:
         report = engine.run(request, live)
-    write_reports(report, junit, summary, report_dir)
     annotate(report, console)
     if as_json:
         typer.echo(report.as_json(), nl=False)
     show_report(report, console)
+    write_reports(report, junit, summary, report_dir)
     return report
 
 

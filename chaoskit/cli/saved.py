@@ -67,8 +67,8 @@ def judge(
 
 
 def _show(made: Report, as_json: bool, junit: Path | None, summary: Path | None, report_dir: Path | None) -> None:
-    write_reports(made, junit, summary, report_dir)
     if as_json:
         typer.echo(made.as_json(), nl=False)
     else:
         show_report(made, out)
+    write_reports(made, junit, summary, report_dir)

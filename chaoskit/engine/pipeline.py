@@ -247,7 +247,9 @@ class Pipeline:
         return not self._timers
 
     def idle(self) -> bool:
-        """Settled, every queue drained, and nobody left who only sends."""
+        """Settled, every queue drained, and nobody left who only sends; without a broker nobody can tell who sends."""
+        if not self.scenario.broker:
+            return self.settled()
         senders = (m for m in self.members.values() if m.state == "up" and not m.consumed)
         return self.settled() and self.connections.drained() and not any(True for _ in senders)
 
