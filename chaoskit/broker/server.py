@@ -105,6 +105,8 @@ class EmbeddedBroker:
                 handle.cancel()
         self._flush = self._expiry = None
         await server.wait_closed()
+        # Another start may happen in another loop, and a reset in none at all.
+        self._loop = None
 
     async def _wait_for_clients(self, timeout_s: float) -> None:
         if self._clients:

@@ -179,6 +179,19 @@ def test_one_broker_can_serve_several_loops_one_after_the_other() -> None:
     assert [_run(work) for _ in range(2)] == [1, 1]
 
 
+def test_a_reset_of_a_closed_broker_does_nothing() -> None:
+    broker = EmbeddedBroker()
+
+    async def work() -> None:
+        await broker.start()
+        await _send(broker, commands.Queue.Declare(queue="q"))
+        await broker.close()
+
+    _run(work)
+    broker.reset()
+    assert broker.queues() == {}
+
+
 def test_a_broker_says_when_it_is_not_started_or_started_twice() -> None:
     async def work() -> None:
         broker = EmbeddedBroker()
