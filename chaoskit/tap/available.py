@@ -30,7 +30,7 @@ def _try_child() -> str | None:
     child = fork_call(_one_write)
     listener = Listener(child.listener_fd or -1)
     try:
-        if listener.wait(1_000_000_000) != READY or not listener.receive():
+        if listener.wait(1.0) != READY or not listener.receive():
             return "the tap does not work here: the kernel delivers no notification (Linux 5.9 or newer is needed)"
         return _look_inside(listener, child.pidfd)
     finally:

@@ -74,7 +74,7 @@ class Held:
 
     def descriptor(self, register: int) -> Descriptor:
         """Take a duplicate of the caller's descriptor and look what it is. Raises OSError (EBADF)."""
-        fd = self.target.take_fd(self.listener.tid, int32(register))
+        fd = self.target.take_fd(int32(register))
         status = os.fstat(fd)
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFSOCK:

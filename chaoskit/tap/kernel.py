@@ -10,22 +10,21 @@ import fcntl
 import mmap
 import os
 import re
+import select
 import struct
 from collections.abc import Sequence
 
-READY, QUIET, ENDED = 1, 0, -1  # What `Listener.wait` saw.
+READY, QUIET, ENDED = 1, 0, -1  # What `Listener.look` saw.
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # Calls that never wait long keep the interpreter's lock: releasing it costs more than they do.
 _quick = ctypes.PyDLL(None, use_errno=True)
 _RECEIVE, _SEND, _ID_VALID = 0xC0502100, 0xC0182101, 0x40082102
-_ADD_FD, _SET_FLAGS = 0x40182103, 0x40082104
-_SYNC_WAKE_UP = 1
+_ADD_FD = 0x40182103
 _CONTINUE = 1
 _ADD_FD_SEND = 1 << 1
 _PIDFD_GETFD, _OPENAT2 = 438, 437
 _RESOLVE_BENEATH, _RESOLVE_IN_ROOT = 0x08, 0x10
-_POLLIN, _POLLHUP = 0x1, 0x10 | 0x8  # POLLERR counts as the end as well.
 _NOTIFICATION = struct.Struct("<QIIiIQ6Q")  # struct seccomp_notif
 _RESPONSE = struct.Struct("<QqiI")  # struct seccomp_notif_resp
 _ADD_FD_LAYOUT = struct.Struct("<QIIII")  # struct seccomp_notif_addfd
@@ -36,8 +35,6 @@ _PATH_MAX_BYTES = 4096
 
 _ioctl = _quick.ioctl
 _ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
-_ppoll = _quick.ppoll
-_ppoll.argtypes = (ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_void_p)
 _readv = _quick.process_vm_readv
 _readv.argtypes = (ctypes.c_int, *(ctypes.c_void_p, ctypes.c_ulong) * 2, ctypes.c_ulong)
 _readv.restype = ctypes.c_ssize_t
@@ -87,37 +84,25 @@ class Listener:
         self._incoming_at = _address(self._incoming)
         self._outgoing = bytearray(_RESPONSE.size)
         self._outgoing_at = _address(self._outgoing)
-        self._poll = bytearray(struct.pack("<ihh", listener_fd, _POLLIN, 0))
-        self._poll_at = _address(self._poll)
-        self._timeout = bytearray(16)
-        self._timeout_at = _address(self._timeout)
-        self._timeout_ns = 0
-        self._wake_on_same_cpu()
+        self._poll = select.poll()
+        self._poll.register(listener_fd, select.POLLIN)
 
     def close(self) -> None:
         """Close the descriptor: calls that are still held fail with ENOSYS."""
         os.close(self.fd)
         self.fd = -1
 
-    def _wake_on_same_cpu(self) -> None:
-        # From Linux 6.6 on the two sides can hand the processor to each other; before that the call fails, no harm.
-        try:
-            fcntl.ioctl(self.fd, _SET_FLAGS, _SYNC_WAKE_UP)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTTY):
-                raise
-
-    def wait(self, timeout_ns: int) -> int:
-        """READY when a call is pending, QUIET when none came in time, ENDED when every process is gone."""
-        if timeout_ns != self._timeout_ns:
-            struct.pack_into("<qq", self._timeout, 0, *divmod(timeout_ns, 1_000_000_000))
-            self._timeout_ns = timeout_ns
-        if _ppoll(self._poll_at, 1, self._timeout_at, None) <= 0:
+    def look(self) -> int:
+        """READY when a call is pending, QUIET when none is, ENDED when every process of the filter is gone."""
+        seen = self._poll.poll(0)
+        if not seen:
             return QUIET
-        seen = self._poll[6]
-        if seen & _POLLIN:
-            return READY
-        return ENDED if seen & _POLLHUP else QUIET
+        return READY if seen[0][1] & select.POLLIN else ENDED
+
+    def wait(self, timeout_s: float) -> int:
+        """The same, after at most this time."""
+        self._poll.poll(timeout_s * 1000)
+        return self.look()
 
     def receive(self) -> bool:
         """Take the next held call. False when its thread died or was interrupted meanwhile (ENOENT): not an end."""

@@ -5,6 +5,7 @@ It owns no loop and no thread. In an asyncio loop: `loop.add_reader(supervisor.f
 broker. If this process dies, the kernel fails the program's watched calls with ENOSYS.
 """
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -13,7 +14,7 @@ from pathlib import Path
 from chaoskit.tap import files, opens, paths, sends, transfers, writes
 from chaoskit.tap.events import Call, Ended, Event, Fired, Lost, Unseen
 from chaoskit.tap.held import Blind, Decision, Handler, Held, Refusal
-from chaoskit.tap.kernel import ENDED, READY, Listener
+from chaoskit.tap.kernel import ENDED, QUIET, READY, Listener
 from chaoskit.tap.killing import kill_program, signal_all
 from chaoskit.tap.operation import Operation, Vanished
 from chaoskit.tap.rules import Arming, Rule
@@ -21,8 +22,10 @@ from chaoskit.tap.shadow import Shadow
 from chaoskit.tap.syscalls import architecture
 from chaoskit.tap.target import Target, Unreachable
 
-# After an answer the program often calls again at once; waiting this long for it saves a turn of the loop.
-_LINGER_NS = 40_000
+# After an answer the program often calls again at once: so often it is looked for, and from so many answers on again
+# after it was in vain.
+_LOOKS_MAX = 24
+_HOPE_EVERY = 32
 # A program that never pauses must not keep the loop's other work waiting.
 _BURST_NS = 2_000_000
 
@@ -56,7 +59,8 @@ class Supervisor:
         shadow: Shadow | None = None,
     ) -> None:
         self.ended = False
-        self._program, self._life = program, life
+        self._life = life
+        self._prefix = f"{program}/{life}/"
         self._listener = Listener(listener_fd)
         self._target = Target(root)
         self._held = Held(self._listener, self._target, sends.BrokerSockets(broker))
@@ -68,6 +72,8 @@ class Supervisor:
         self._counts: dict[tuple[str, str], int] = {}
         self._doomed: dict[int, tuple[Rule, Operation]] = {}
         self._dead = False
+        self._patience = _LOOKS_MAX
+        self._answers = 0
 
     def fileno(self) -> int:
         """The listener's descriptor, readable when a call is held."""
@@ -98,14 +104,31 @@ class Supervisor:
         if self.ended:
             return
         deadline_ns = time.monotonic_ns() + _BURST_NS
-        state = self._listener.wait(0)
+        state = self._listener.look()
         while state == READY:
-            linger = self._listener.receive() and self._decide()
-            more = time.monotonic_ns() < deadline_ns
-            state = self._listener.wait(_LINGER_NS if linger and more else 0) if more else 0
+            again = self._listener.receive() and self._decide()
+            if time.monotonic_ns() > deadline_ns:
+                break
+            state = self._await_next() if again else self._listener.look()
         if state == ENDED:
             self.ended = True
             self._emit(Ended(self._life, time.monotonic()))
+
+    def _await_next(self) -> int:
+        """Look for the program's next call for some microseconds; give up sooner the less often that helps.
+
+        Looking costs less than a turn of the loop as long as the program has a processor of its own.
+        """
+        self._answers += 1
+        if not self._answers % _HOPE_EVERY:
+            self._patience = _LOOKS_MAX
+        for _ in range(self._patience):
+            state = self._listener.look()
+            if state != QUIET:
+                self._patience = _LOOKS_MAX
+                return state
+        self._patience >>= 1
+        return self._listener.look()
 
     def _decide(self) -> bool:
         """Handle the received call. True when the program is likely to call again at once."""
@@ -128,7 +151,7 @@ class Supervisor:
 
     def _understand(self) -> Decision:
         try:
-            self._target.pid_of(self._listener.tid)
+            self._target.enter(self._listener.tid)
             return self._handlers[self._listener.nr](self._held)
         except Unreachable as error:
             self._emit(Lost(str(error), time.monotonic()))
@@ -139,13 +162,10 @@ class Supervisor:
 
     def _tell(self, decision: Blind | Refusal) -> bool:
         if decision.reason:
-            self._emit(Unseen(decision.reason, self._pid(), time.monotonic()))
+            self._emit(Unseen(decision.reason, self._target.pid, time.monotonic()))
         if isinstance(decision, Refusal):
             return self._listener.refuse(decision.number)
         return self._listener.proceed()
-
-    def _pid(self) -> int:
-        return self._target.pid_of(self._listener.tid)
 
     def _operate(self, operation: Operation) -> None:
         rule = self._arming.due(operation.op, operation.path)
@@ -154,7 +174,7 @@ class Supervisor:
         elif rule.action == "kill":
             self._kill_at(operation, rule)
         elif rule.action == "pause":
-            signal_all([self._pid()], signal.SIGSTOP)
+            signal_all([self._target.pid], signal.SIGSTOP)
             self._fired(operation, rule, 0)
             self._pass(operation)
         elif rule.action == "errno":
@@ -231,20 +251,22 @@ class Supervisor:
 
     def _end_program(self) -> None:
         self._dead = True
-        caller = self._pid()
-        self._kill([caller, *(pid for pid in self._target.pids if pid != caller)])
+        with contextlib.suppress(OSError):  # It may have died of the first blow meanwhile.
+            self._target.enter(self._listener.tid)
+        caller = self._target.pid
+        self._kill(sorted(self._target.pids, key=lambda pid: pid != caller))
 
     def _point(self, operation: Operation) -> str:
         nth = self._counts.get((operation.op, operation.path), 0) + 1
-        return f"{self._program}/{self._life}/{operation.op}:{operation.path}#{nth}"
+        return f"{self._prefix}{operation.op}:{operation.path}#{nth}"
 
     def _succeeded(self, operation: Operation, result: int | None) -> None:
-        op, path = operation.op, operation.path
-        point = self._point(operation)
-        nth = self._counts[op, path] = self._counts.get((op, path), 0) + 1
+        op, path = place = operation.op, operation.path
+        nth = self._counts[place] = self._counts.get(place, 0) + 1
         self._arming.succeeded(op, path)
+        point = f"{self._prefix}{op}:{path}#{nth}"
         now_s = time.monotonic()
-        self._emit(Call(point, op, path, nth, self._life, self._pid(), operation.size, result, now_s))
+        self._emit(Call(point, op, path, nth, self._life, self._target.pid, operation.size, result, now_s))
 
     def _fired(self, operation: Operation, rule: Rule, written_bytes: int) -> None:
         self._arming.fire(rule)

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import resource
+import select
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ class Target:
         self.root = os.path.realpath(root)
         self._prefix = self.root.rstrip("/") + "/"
         self.memory = Memory()
+        self.tid = self.pid = 0
+        self._pidfd = -1
         self._pids: dict[int, int] = {}
         self._pidfds: dict[int, int] = {}
         self._unlimited: set[int] = set()
@@ -82,17 +85,21 @@ class Target:
 
     @property
     def pids(self) -> list[int]:
-        """The processes that made a watched call so far."""
-        return list(self._pidfds)
+        """The processes that made a watched call and still run."""
+        gone = select.poll()
+        for pidfd in self._pidfds.values():
+            gone.register(pidfd, select.POLLIN)
+        dead = {pidfd for pidfd, _ in gone.poll(0)}
+        return [pid for pid, pidfd in self._pidfds.items() if pidfd not in dead]
 
-    def pid_of(self, tid: int) -> int:
-        """The process that a thread belongs to."""
+    def enter(self, tid: int) -> None:
+        """Turn to the process of a thread: `tid` and `pid` from now on. Raises OSError when it is gone, Unreachable."""
         pid = self._pids.get(tid)
         if pid is None:
             if len(self._pids) > _PROCESSES_MAX:
                 self.close()
             pid = self._pids[tid] = self._open(tid)
-        return pid
+        self.tid, self.pid, self._pidfd = tid, pid, self._pidfds[pid]
 
     def _open(self, tid: int) -> int:
         try:
@@ -106,20 +113,20 @@ class Target:
             self._pidfds[pid] = os.pidfd_open(pid)
         return pid
 
-    def take_fd(self, tid: int, fd: int) -> int:
+    def take_fd(self, fd: int) -> int:
         """A duplicate of the program's descriptor. Raises OSError, EBADF as the program would get it."""
-        pid = self.pid_of(tid)
         try:
-            return take_fd(self._pidfds[pid], fd)
+            return take_fd(self._pidfd, fd)
         except ProcessLookupError:
             # The number belonged to a process that is gone; the thread that is held now is another one.
-            os.close(self._pidfds.pop(pid))
-            self._pids.pop(tid)
-            return take_fd(self._pidfds[self.pid_of(tid)], fd)
+            os.close(self._pidfds.pop(self.pid))
+            self._pids.pop(self.tid)
+            self.enter(self.tid)
+            return take_fd(self._pidfd, fd)
 
-    def may_grow_files(self, tid: int) -> bool:
+    def may_grow_files(self) -> bool:
         """Whether the process has no limit on the size of files (RLIMIT_FSIZE), which only the kernel can apply."""
-        pid = self.pid_of(tid)
+        pid = self.pid
         if pid not in self._unlimited or self.limits_change:
             limit, _ = resource.prlimit(pid, resource.RLIMIT_FSIZE)
             if limit != resource.RLIM_INFINITY:

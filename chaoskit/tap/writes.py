@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Iterator
 
 from chaoskit.tap.held import Decision, Descriptor, Held, int32, int64
+from chaoskit.tap.kernel import Memory
 from chaoskit.tap.operation import Basic, Vanished
 from chaoskit.tap.sends import send_of
 from chaoskit.tap.shadow import Shadow
@@ -29,7 +30,7 @@ class FileWrite(Basic):
         self.size = pieces[0][1] if len(pieces) == 1 else sum(length for _, length in pieces)
         self.offset: int | None = None
         self.flags: int | None = None
-        self.faithful = held.target.may_grow_files(held.listener.tid)
+        self.faithful = held.target.may_grow_files()
         self._held = held
         self._pieces = pieces
 
@@ -43,6 +44,8 @@ class FileWrite(Basic):
 
     def perform(self, limit: int) -> int:
         """Write the first `limit` bytes; stops early where the kernel would."""
+        if len(self._pieces) == 1 and limit <= Memory.capacity_bytes:
+            return self._copy(self._pieces[0][0], limit, 0)
         done = 0
         for address, length in self._slices(limit):
             try:
