@@ -4,8 +4,8 @@
 
 - chunks a second, for several numbers of partitions: write_chunk + mark_processed beside a bare loop that appends the
   same bytes to the same files (partition files and both lists of chunk ids), which stay open, with an fsync after
-  each append. The two take turns, so that a noisy disk hits both alike. What the manager adds is one more fsync, for the
-  intent, and the work of checking and encoding rows.
+  each append. The two take turns, so that a noisy disk hits both alike. What the manager adds is one more fsync, for
+  the intent, and the work of checking and encoding rows.
 - the start after a kill in the middle of a chunk, for partition files of growing size: it reads the ends of the files
   and cuts the torn rows off, so its time must not grow with them.
 

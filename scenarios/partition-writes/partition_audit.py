@@ -183,11 +183,13 @@ class Audit:
             return []
 
     def _resembling(self, text: str) -> list[str]:
-        """The chunks with the row that shares the longest beginning or end with `text`."""
+        """The chunks with the row that shares the longest beginning, or the longer half of an end, with `text`."""
         best, owners = _FEWEST_COMMON_CHARACTERS - 1, []
         for row, row_owners in self._owners.items():
             line = _line_of(row)
-            common = max(_common_length(text, line), _common_length(text[::-1], line[::-1]))
+            common, at_end = _common_length(text, line), _common_length(text[::-1], line[::-1])
+            # Any two lines end alike to some degree.
+            common = max(common, at_end if 2 * at_end >= len(text) else 0)
             if common > best:
                 best, owners = common, row_owners
         return owners
