@@ -16,7 +16,7 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def interruptible(interrupt: Callable[[], object]) -> Iterator[None]:
     """Call `interrupt` in the loop at each such signal, and when a callback raises: that is raised at the end.
 
-    What was ignored before, such as SIGHUP below nohup, stays ignored.
+    SIGHUP stays ignored below nohup. SIGINT does not: a shell that starts a job with `&` ignores it for no such reason.
     """
     loop = asyncio.get_running_loop()
     failures: list[BaseException] = []
@@ -26,7 +26,7 @@ def interruptible(interrupt: Callable[[], object]) -> Iterator[None]:
         interrupt()
 
     before = {number: signal.getsignal(number) for number in _NUMBERS}
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    heard = [n for n, handler in before.items() if n != signal.SIGHUP or handler is not signal.SIG_IGN]
     for number in heard:
         loop.add_signal_handler(number, interrupt)
     loop.set_exception_handler(failed)
