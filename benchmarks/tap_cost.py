@@ -1,10 +1,10 @@
 """What the tap costs a system call, beside strace --seccomp-bpf, in one run.
 
-    python benchmarks/tap_cost.py [--calls 20000] [--rounds 5]
+    python benchmarks/tap_cost.py [--calls 1000] [--rounds 30]
 
 A small program makes many small writes: to a file in the watched directory (the tap performs and reports each) and
 to /dev/null (the tap lets each go). Each is run bare, under the tap in an asyncio loop, and under
-`strace -f --seccomp-bpf -e trace=write -o /dev/null`, in turn; the best round counts. Times are the program's own.
+`strace -f --seccomp-bpf -e trace=write -o /dev/null`, in turn; the best of many short rounds counts, which a busy machine disturbs least. Times are the program's own.
 """
 
 import argparse
@@ -111,8 +111,8 @@ def measure(command: list[str], data: Path, path: str, calls: int, rounds: int) 
 def main() -> int:
     """Print a table. Exit code 1 when the tap costs more than strace, 3 when it does not work here."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--calls", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=30)
     options = parser.parse_args()
     if (reason := unavailable()) is not None:
         print(reason)

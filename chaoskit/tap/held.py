@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from chaoskit.tap.kernel import Listener
 from chaoskit.tap.operation import Operation
-from chaoskit.tap.target import Target
+from chaoskit.tap.target import Target, stable_name
 
 _DELETED = " (deleted)"
 _FILES = (stat.S_IFREG, stat.S_IFDIR)
@@ -91,7 +91,8 @@ class Held:
 
     def _look(self, fd: int) -> str | None:
         link = os.readlink(f"/proc/self/fd/{fd}")
-        return None if link.endswith(_DELETED) else self.target.under_root(link)
+        path = None if link.endswith(_DELETED) else self.target.under_root(link)
+        return None if path is None else stable_name(path)
 
     def watched(self, register: int) -> Descriptor | None:
         """The descriptor if it is a watched file. Raises OSError (EBADF)."""

@@ -7,6 +7,7 @@ with its working directory, its root and, in `acting_as`, its rights. Nothing he
 import contextlib
 import errno
 import os
+import re
 import resource
 import select
 import stat
@@ -19,6 +20,8 @@ from chaoskit.tap.syscalls import AT_FDCWD, architecture
 
 _LINKS_MAX = 40  # The kernel's own limit for symbolic links in one path.
 _PROCESSES_MAX = 512
+# tmpk3x_9a2b.csv (tempfile), state.tmp.Xa81b2, state.tmp4711, state.4711.tmp
+_RANDOM_PART = re.compile(r"^(tmp)[a-z0-9_]{8}(?=\.|$)|(\.tmp)[.-]?[A-Za-z0-9_]+$|[.-][0-9]+(?=\.tmp$)")
 _VIEW = ("ns/mnt", "root")
 _O_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -73,10 +76,14 @@ class Target:
         self._pidfds: dict[int, int] = {}
         self._unlimited: set[int] = set()
         self.limits_change = False
+        # The entries looked up for the present call; those that a failed look-up left open are closed with the next.
+        self._places: list[Place] = []
         self._own_view = [os.stat(f"/proc/self/{name}") for name in _VIEW]
 
     def close(self) -> None:
         """Give all descriptors back."""
+        for place in self._places:
+            place.close()
         for pidfd in self._pidfds.values():
             os.close(pidfd)
         self._pidfds.clear()
@@ -94,6 +101,8 @@ class Target:
 
     def enter(self, tid: int) -> None:
         """Turn to the process of a thread: `tid` and `pid` from now on. Raises OSError when it is gone, Unreachable."""
+        while self._places:
+            self._places.pop().close()
         pid = self._pids.get(tid)
         if pid is None:
             if len(self._pids) > _PROCESSES_MAX:
@@ -162,7 +171,8 @@ class Target:
             if found is None or not stat.S_ISLNK(found.st_mode):
                 return place
             path = os.readlink(place.name, dir_fd=place.parent_fd)
-            base_fd = place.parent_fd
+            base_fd = os.dup(place.parent_fd)
+            place.close()
         os.close(base_fd)
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
@@ -174,7 +184,9 @@ class Target:
         inside = self.under_root(os.readlink(f"/proc/self/fd/{parent_fd}"))
         relative = name if inside == "." else f"{inside}/{name}"
         # A slash at the end has a meaning ("must be a directory") that only the kernel can check.
-        return Place(parent_fd, name + "/" * path.endswith("/"), relative, inside is not None)
+        place = Place(parent_fd, name + "/" * path.endswith("/"), stable_name(relative), inside is not None)
+        self._places.append(place)
+        return place
 
     def _open_directory(self, tid: int, base_fd: int, directory: str) -> int:
         if self._shares_view(tid):
@@ -197,6 +209,12 @@ class Target:
             os.path.samestat(os.stat(f"/proc/{tid}/{name}"), own)
             for name, own in zip(_VIEW, self._own_view, strict=True)
         )
+
+
+def stable_name(path: str) -> str:
+    """A path by which a crash point can be named: a temporary file's random or process number is dropped."""
+    directory, slash, name = path.rpartition("/")
+    return directory + slash + _RANDOM_PART.sub(r"\1\2", name)
 
 
 def _open_base(tid: int, dir_fd: int) -> int:

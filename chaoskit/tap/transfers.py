@@ -99,7 +99,11 @@ def _transfer(held: Held, name: str, source: _End, sink: _End, count: int) -> De
     file.close()
     path = file.path or ""
     from_side = _Side(held, source)
-    to_side = _Side(held, sink)
+    try:
+        to_side = _Side(held, sink)
+    except OSError:
+        os.close(from_side.fd)
+        raise
     operation = Transfer(held, path, name, from_side, to_side, count)
     if operation.size:
         return operation
