@@ -120,6 +120,9 @@ class Audit:
             self._audit_file(self._read(partition), expected[partition], problems)
         self._audit_names(problems)
         self._audit_state(problems)
+        if len(problems) > 1:
+            # What nobody can be blamed for is mostly the debris of what somebody can.
+            problems.pop(UNKNOWN_ID, None)
         return problems
 
     def _audit_file(self, file: PartitionFile, expected: Counter[Row], problems: Problems) -> None:
