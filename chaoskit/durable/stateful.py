@@ -363,8 +363,8 @@ def _classify(known: ClientRows, fresh: dict[str, Row], row: Row) -> Outcome | D
 def _with_failure(
     error: WriteFailedError, fresh: Mapping[str, Row], rows: list[Row], results: list[Outcome | DurableError]
 ) -> list[Outcome | DurableError]:
-    """Put `error` in the place of each outcome that depended on the failed write."""
-    return [
-        error if isinstance(result, Outcome) and row.message_id in fresh else result
-        for row, result in zip(rows, results, strict=True)
-    ]
+    """Put `error` in the place of each result that depended on the failed write.
+
+    That includes a conflict within the batch: what it was in conflict with is not on disk.
+    """
+    return [error if row.message_id in fresh else result for row, result in zip(rows, results, strict=True)]

@@ -288,10 +288,11 @@ def test_in_a_batch_a_full_disk_concerns_only_the_client_it_hits(quick_path: Pat
     manager = new(machine.root, system=machine)
     manager.process_batch([chunk(1), chunk(1, client="CLI2")])
     machine.plan(Fault(0, "ENOSPC"))
-    results = manager.process_batch([chunk(1), chunk(2), chunk(2), chunk(2, client="CLI2")])
+    results = manager.process_batch([chunk(1), chunk(2), chunk(2), chunk(2, 7), chunk(2, client="CLI2")])
     assert results[0] is Outcome.DUPLICATE
-    assert all(isinstance(result, WriteFailedError) for result in results[1:3])
-    assert results[3] is Outcome.NEW
+    # The conflict too: what it is in conflict with is not on disk.
+    assert all(isinstance(result, WriteFailedError) for result in results[1:4])
+    assert results[4] is Outcome.NEW
     assert manager.process_message(chunk(2)) is Outcome.NEW
 
 
