@@ -18,13 +18,13 @@ from pathlib import Path
 import msgspec
 
 from chaoskit.checks import judge
-from chaoskit.engine import assess, rundir
+from chaoskit.engine import assess, rundir, wiring
 from chaoskit.engine.conduct import Limits
 from chaoskit.engine.lab import Outcome, Task
 from chaoskit.engine.laboratories import Laboratories
 from chaoskit.engine.once import Setup, run_once
 from chaoskit.engine.rundir import RunDir
-from chaoskit.engine.tally import Record, Tally
+from chaoskit.engine.tally import INTERRUPTED, Record, Tally
 from chaoskit.model.errors import EnvironmentProblem, UsageError
 from chaoskit.model.events import AnyEvent
 from chaoskit.model.exit_codes import ExitCode
@@ -91,7 +91,10 @@ class Explorer:
         try:
             await self._plan()
             if judge(self.control).code is ExitCode.OK:
-                await self._labs.each(self._one)
+                with _cancelled_by_signals():
+                    await self._labs.each(self._one)
+        except asyncio.CancelledError:
+            self.stopped = INTERRUPTED
         finally:
             await self._labs.close()
             self._records.close()
@@ -239,15 +242,17 @@ class Explorer:
 
 
 def explore(wish: Wish, watcher: Watcher) -> Report:
-    """Carry out an exploration; its report is also in its run directory. Raises UsageError."""
+    """Carry out an exploration; its report is also in its run directory. Raises UsageError and EnvironmentProblem."""
+    if reason := wiring.tap_unavailable():
+        raise EnvironmentProblem(f"explore needs the tap, to see system calls: {reason}")
     run_dir = wish.resume or rundir.create(f"explore-{wish.scenario.name}", 0, datetime.now(UTC))
     _same_exploration(wish, run_dir)
     with _leaving_nothing(run_dir):
-        explorer, interrupted, duration_s = asyncio.run(_run(wish, run_dir, watcher))
+        explorer, duration_s = asyncio.run(_run(wish, run_dir, watcher))
     made = explorer.tally.report(
         assess.report(run_dir, explorer.control, explorer.control),
         explorer.frontier,
-        "interrupted" if interrupted else explorer.stopped,
+        explorer.stopped,
         duration_s,
     )
     assess.save(run_dir, made)
@@ -271,18 +276,28 @@ async def _only_plan(wish: Wish, run_dir: RunDir, watcher: Watcher) -> Explorer:
     return explorer
 
 
-async def _run(wish: Wish, run_dir: RunDir, watcher: Watcher) -> tuple[Explorer, bool, float]:
+async def _run(wish: Wish, run_dir: RunDir, watcher: Watcher) -> tuple[Explorer, float]:
     explorer = Explorer(wish, run_dir, watcher)
-    work = asyncio.ensure_future(explorer.run())
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, work.cancel)
+    began = time.monotonic()
+    await explorer.run()
+    return explorer, time.monotonic() - began
+
+
+@contextlib.contextmanager
+def _cancelled_by_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM cancel the task that is in here. A run has handlers of its own, so this is set after one."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    for number in numbers:
+        loop.add_signal_handler(number, task.cancel)
     try:
-        await work
-    except asyncio.CancelledError:
-        return explorer, True, loop.time() - began
-    return explorer, False, loop.time() - began
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 def _read_records(run_dir: RunDir) -> dict[str, Record]:

@@ -12,6 +12,9 @@ from chaoskit.planning.experiments import Experiment
 from chaoskit.planning.frontier import Frontier
 
 
+INTERRUPTED = "interrupted"
+
+
 class Record(msgspec.Struct, frozen=True):
     """One finished experiment. `directory` has the run of one that was not green; it failed `failed` of `made` times."""
 
@@ -81,7 +84,9 @@ class Tally:
     def _findings(self, stopped: str) -> list[Finding]:
         found = [_of_one("not-reached", ExitCode.INCONCLUSIVE, e, r) for e, r in self.not_reached]
         found += [_of_one("environment", ExitCode.ENVIRONMENT, e, r) for e, r in self.broken]
-        if stopped == "interrupted":
+        if not self.seconds:
+            found.append(Finding("explore", ExitCode.INCONCLUSIVE, "nothing was explored: no point matches"))
+        if stopped == INTERRUPTED:
             found.append(Finding("explore", ExitCode.INTERRUPTED, "interrupted; --resume goes on from here"))
         elif stopped:
             found.append(Finding("explore", ExitCode.INCONCLUSIVE, f"not every point was visited: {stopped}"))
