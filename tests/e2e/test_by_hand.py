@@ -15,7 +15,7 @@ import pytest
 
 from chaoskit.runtime.processes import marked
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 class Directory:

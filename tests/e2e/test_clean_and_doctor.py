@@ -15,7 +15,7 @@ import pytest
 
 from chaoskit.runtime.processes import identity, marked
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 # A program whose child leaves the session and so survives whatever happens to its parent.
 ESCAPES = """
 import os, subprocess, sys, time
