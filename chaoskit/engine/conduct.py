@@ -15,6 +15,9 @@ from chaoskit.model.events import AnyEvent, EndReason, EnvironmentLost, LogLine,
 from chaoskit.model.scenario import Scenario
 
 
+_SENDER_PATIENCE = 3
+
+
 @dataclass(frozen=True)
 class Limits:
     """Seconds: for the whole run, of quiet until it is given up, and between SIGTERM and SIGKILL at its end."""
@@ -92,7 +95,8 @@ class Conductor:
                     await self.pipeline.changed.wait()
             except TimeoutError:
                 if self._quiet():
-                    return "quiet"
+                    # Who only sends may stay up for ever; a pipeline at rest with nothing missing is complete.
+                    return "quiet" if self._missing() else "complete"
 
     def _over(self) -> EndReason | None:
         if self.progress.broken:
@@ -101,14 +105,21 @@ class Conductor:
             return "restart-loop"
         if not self.pipeline.idle() or self.pipeline.connections.send_late():
             return None
-        return None if self.progress.missing() or self.executor.outstanding else "complete"
+        return None if self._missing() else "complete"
+
+    def _missing(self) -> bool:
+        return bool(self.progress.missing() or self.executor.outstanding)
 
     def _silence_s(self) -> float:
         return self.pipeline.now_s() - self.pipeline.last_event_s
 
+    def _quiet_s(self) -> float:
+        """How long nothing may happen: longer while a sender is up, which may be about to send."""
+        return self.limits.quiet_s * (_SENDER_PATIENCE if self.pipeline.sending() else 1)
+
     def _until_quiet_s(self) -> float:
-        left_s = self.limits.quiet_s - self._silence_s()
-        return left_s if left_s > 0 else self.limits.quiet_s
+        left_s = self._quiet_s() - self._silence_s()
+        return left_s if left_s > 0 else self._quiet_s()
 
     def _quiet(self) -> bool:
         """Nothing has happened for long enough, and nobody is left who could go on.
@@ -116,7 +127,7 @@ class Conductor:
         A queue may still hold messages: those whose consumer is dead for good, or was never there.
         """
         calm = self.pipeline.settled() and not self.pipeline.connections.in_progress()
-        return calm and not self.executor.timed_outstanding() and self._silence_s() >= self.limits.quiet_s
+        return calm and not self.executor.timed_outstanding() and self._silence_s() >= self._quiet_s()
 
     def _ended(self, reason: EndReason, waited_s: float | None = None) -> RunEnded:
         waited_for = "" if reason == "complete" else self._waiting_for()
@@ -125,6 +136,8 @@ class Conductor:
 
     def _waiting_for(self) -> str:
         parts = [self.progress.missing()]
+        if self.pipeline.awaited:
+            parts.append(f"{self.pipeline.awaited} to consume from a queue")
         faults = [str(self.executor.plan.steps[i]) for i in sorted(self.executor.outstanding)]
         if faults:
             parts.append(f"faults ({'; '.join(faults)})")

@@ -75,6 +75,7 @@ class Pipeline:
         self.members = {name: Member(name) for name in start_order(scenario.programs)}
         self.changed = asyncio.Event()
         self.stopping = False
+        self.awaited = ""
         self.last_event_s = 0.0
         self.journaled_lines = _JOURNALED_LINES
         self.before_restart: Callable[[str], None] = lambda program: None
@@ -163,11 +164,13 @@ class Pipeline:
         self.runtime.start(program, life, environment)
 
     async def _until_ready(self, program: str, within_s: float) -> None:
+        self.awaited = program
         if not await self.wait_for(lambda: self._ready(program), within_s):
             raise EnvironmentProblem(
                 f"{program} did not consume from a queue within {within_s:g} s; its last lines are in "
                 f"logs/{program}.log, and programs that wait for it name it in `after`"
             )
+        self.awaited = ""
 
     def _ready(self, program: str) -> bool:
         member = self.members[program]
@@ -246,12 +249,13 @@ class Pipeline:
                 return False
         return not self._timers
 
+    def sending(self) -> bool:
+        """Whether a program is up that has never consumed: it may still send."""
+        return any(m.state == "up" and not m.consumed for m in self.members.values())
+
     def idle(self) -> bool:
-        """Settled, every queue drained, and nobody left who only sends; without a broker nobody can tell who sends."""
-        if not self.scenario.broker:
-            return self.settled()
-        senders = (m for m in self.members.values() if m.state == "up" and not m.consumed)
-        return self.settled() and self.connections.drained() and not any(True for _ in senders)
+        """Settled, every queue drained, and nobody left who only sends."""
+        return self.settled() and self.connections.drained() and not self.sending()
 
     def given_up(self) -> str | None:
         """A program that died again and again and was given up, if there is one."""
