@@ -4,7 +4,8 @@
 
 A small program makes many small writes: to a file in the watched directory (the tap performs and reports each) and
 to /dev/null (the tap lets each go). Each is run bare, under the tap in an asyncio loop, and under
-`strace -f --seccomp-bpf -e trace=write -o /dev/null`, in turn; the best of many short rounds counts, which a busy machine disturbs least. Times are the program's own.
+`strace -f --seccomp-bpf -e trace=write -o /dev/null`, in turn; the best of many short rounds counts, which a busy
+machine disturbs least. Times are the program's own.
 """
 
 import argparse

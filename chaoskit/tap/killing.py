@@ -1,7 +1,7 @@
-"""Signals to all processes of a program: those that called, their descendants, and the rest of their session.
+"""Signals to all processes of a program: those that called, their descendants, the rest of their groups and sessions.
 
-A process that left its session, lost its parent and never made a watched call is not found here; the Supervisor
-kills it at its first watched call.
+A process that left both, lost its parent and never made a watched call is not found here; the Supervisor kills it at
+its first watched call.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _ROUNDS_MAX = 16
+_NOBODY = {("group", 0), ("session", 0)}  # Of another PID namespace.
 
 
 def _children(pid: int) -> list[int]:
@@ -21,28 +22,24 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _session_members(sessions: set[int]) -> list[int]:
-    members: list[int] = []
-    for name in os.listdir("/proc"):
-        with contextlib.suppress(OSError):
-            if name.isdecimal() and os.getsid(int(name)) in sessions:
-                members.append(int(name))
-    return members
+def _belongings(pid: int) -> set[tuple[str, int]]:
+    found: set[tuple[str, int]] = set()
+    with contextlib.suppress(OSError):
+        found = {("group", os.getpgid(pid)), ("session", os.getsid(pid))}
+    return found
 
 
-def _sessions(pids: Iterable[int]) -> set[int]:
-    found: set[int] = set()
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            found.add(os.getsid(pid))
-    # A program in our own session (started by hand) must not take us along.
-    return found - {os.getsid(0), 0}
+def _companions(pids: Iterable[int]) -> list[int]:
+    # What we belong to ourselves must not take us along.
+    wanted = {belonging for pid in pids for belonging in _belongings(pid)} - _belongings(0) - _NOBODY
+    others = [int(name) for name in os.listdir("/proc") if name.isdecimal()] if wanted else []
+    return [pid for pid in others if _belongings(pid) & wanted]
 
 
 def family(pids: Iterable[int]) -> list[int]:
-    """These processes first, then all that descend from them or share a session with them."""
+    """These processes first, then all that descend from them or share a process group or session with them."""
     known = list(dict.fromkeys(pids))
-    known += [pid for pid in _session_members(_sessions(known)) if pid not in known]
+    known += [pid for pid in _companions(known) if pid not in known]
     for pid in known:  # Grows while it is walked.
         known += [child for child in _children(pid) if child not in known]
     return known

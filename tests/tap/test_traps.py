@@ -86,23 +86,23 @@ def is_gone(pid: int) -> bool:
 def test_a_kill_takes_forked_and_detached_processes_along(python: Python, root: Path) -> None:
     source = """
         ready, go = os.pipe()
-        for name in ("child", "daemon"):
+        for name in ("child", "orphan", "daemon"):
             if os.fork() == 0:
                 if name == "daemon":
                     os.setsid()
-                    if os.fork():
-                        os._exit(0)
+                if name != "child" and os.fork():
+                    os._exit(0)
                 open(f"{name}.pid", "w").write(str(os.getpid()))
                 os.write(go, b"x")
                 while True:
                     time.sleep(0.001)
-        os.read(ready, 1), os.read(ready, 1)
+        os.read(ready, 1), os.read(ready, 1), os.read(ready, 1)
         os.mkdir("strike")
     """
     outcome = python(source, Rule("r", op="mkdir"))
     assert outcome.code == -signal.SIGKILL
     assert len(outcome.fired) == 1
-    for name in ("child.pid", "daemon.pid"):
+    for name in ("child.pid", "orphan.pid", "daemon.pid"):
         assert is_gone(int((root / name).read_text()))
 
 
@@ -223,12 +223,12 @@ def test_a_program_that_cannot_start_is_an_error_and_leaves_nothing(tmp_path: Pa
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_a_spawned_program_has_its_own_session_clean_signals_and_no_foreign_descriptors(root: Path) -> None:
+def test_a_spawned_program_has_its_own_group_clean_signals_and_no_foreign_descriptors(root: Path) -> None:
     leaked, other = os.pipe()
     os.set_inheritable(leaked, True)
     source = """
         import os, signal
-        print(os.getsid(0) == os.getpid(), os.listdir("/proc/self/fd"), signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        print(os.getpgid(0) == os.getpid(), os.listdir("/proc/self/fd"), signal.pthread_sigmask(signal.SIG_BLOCK, []))
         ignored = [line.split()[1] for line in open("/proc/self/status") if line.startswith("SigIgn")]
         print(ignored, os.environ.get("LC_CTYPE", "C.UTF-8"), os.getcwd())
     """
