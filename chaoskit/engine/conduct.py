@@ -14,7 +14,6 @@ from chaoskit.model.errors import EnvironmentProblem
 from chaoskit.model.events import AnyEvent, EndReason, EnvironmentLost, LogLine, RunEnded
 from chaoskit.model.scenario import Scenario
 
-
 _SENDER_PATIENCE = 3
 
 

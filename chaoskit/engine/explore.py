@@ -84,7 +84,7 @@ class Explorer:
         self._known = _read_records(run_dir)
         self._records = (run_dir.path / _RECORDS).open("ab", buffering=0)
         self._number = 0
-        self._prepared = True
+        self.prepared = True
 
     async def run(self) -> None:
         """Control run, then every experiment. What came of it is in `tally`, `stopped` says why it ended early."""
@@ -115,7 +115,7 @@ class Explorer:
         if judge(self.control).code is not ExitCode.OK:
             return
         places = survey(self.control, scenario.target)
-        self._prepared = await self._prepared_is_the_same(len(places))
+        self.prepared = await self._prepared_is_the_same(len(places))
         self.frontier.add_control(places, ())
         for late in (False, True) if self.wish.duplicates else ():
             await self._plan_doubled(late)
@@ -206,12 +206,12 @@ class Explorer:
     async def _measure(self, experiment: Experiment) -> Record:
         """Make an experiment; when it is not green, make it again to know how often."""
         directory = self.run_dir.path / "experiments" / str(self._new_number())
-        result = await self._attempt(experiment, directory, self._prepared)
+        result = await self._attempt(experiment, directory, self.prepared)
         if result.code is ExitCode.OK:
             return Record(experiment.id, result)
         if result.code is not ExitCode.FAILURE:
             # Not reached, or the machine's fault: neither says anything about the program; one more try.
-            again = await self._attempt(experiment, directory, self._prepared)
+            again = await self._attempt(experiment, directory, self.prepared)
             return Record(experiment.id, again, "" if again.code is ExitCode.OK else str(directory))
         directories = [directory.with_name(f"{directory.name}-again-{n}") for n in range(1, _TIMES_AGAIN + 1)]
         again_results = [await self._attempt(experiment, d, prepared=False) for d in directories]
@@ -254,6 +254,7 @@ def explore(wish: Wish, watcher: Watcher) -> Report:
         explorer.frontier,
         explorer.stopped,
         duration_s,
+        explorer.prepared,
     )
     assess.save(run_dir, made)
     return made

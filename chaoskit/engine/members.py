@@ -30,8 +30,8 @@ class Member:
 
     @property
     def settled(self) -> bool:
-        """Nothing more is to be expected of its state."""
-        return self.state in ("up", "finished", "dead")
+        """Nothing more is to be expected of its state: one that was just hurt is still to die."""
+        return self.state in ("finished", "dead") or (self.state == "up" and not self.hurt)
 
     def begins(self, life: int, now_s: float) -> None:
         self.state, self.life, self.hurt, self.began_at = "up", life, False, now_s

@@ -11,8 +11,10 @@ from chaoskit.model.verdict import Finding
 from chaoskit.planning.experiments import Experiment
 from chaoskit.planning.frontier import Frontier
 
-
 INTERRUPTED = "interrupted"
+_SLOWLY = Finding(
+    "explore", ExitCode.OK, "each program started as a new process: a copy of a prepared interpreter behaves otherwise"
+)
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -57,9 +59,11 @@ class Tally:
         else:
             self.broken.append((experiment, record))
 
-    def report(self, control: Report, frontier: Frontier, stopped: str, duration_s: float) -> Report:
+    def report(
+        self, control: Report, frontier: Frontier, stopped: str, duration_s: float, prepared: bool = True
+    ) -> Report:
         """The report of the exploration; `control` is that of its control run, `stopped` why it ended early."""
-        findings = (*control.findings, *self._findings(stopped))
+        findings = (*control.findings, *self._findings(stopped), *([] if prepared else [_SLOWLY]))
         code = worst([ExitCode(control.exit_code), *(f.code for f in findings)])
         if self.failures:
             code = worst([code, ExitCode.FAILURE])

@@ -1,4 +1,7 @@
-"""JUnit XML: one test case a verdict, and one for each finding that keeps a run from being green."""
+"""JUnit XML: one test case a verdict, and one for each finding that keeps a run from being green.
+
+An exploration has one for each operation and path whose points were all survived, and one for each failure.
+"""
 
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
@@ -6,6 +9,9 @@ from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.run import Report
 from chaoskit.model.verdict import Finding, Verdict
 from chaoskit.report.clean import clean
+
+# A file of more is read by nobody, and report.json has them all.
+_MOST_FAILURES = 1000
 
 
 def render(report: Report) -> str:
@@ -16,7 +22,7 @@ def render(report: Report) -> str:
     suite.add_property("runtime", report.runtime)
     suite.add_property("replay", clean(report.replay))
     # All at once: for each call the statistics of the whole suite are counted again.
-    judged = [_verdict(report, verdict) for verdict in report.verdicts]
+    judged = _explored(report) if report.points else [_verdict(report, verdict) for verdict in report.verdicts]
     noticed = [_finding(report, finding) for finding in report.findings if finding.code is not ExitCode.OK]
     suite.add_testcases([*judged, *noticed])
     xml = JUnitXml("chaoskit")
@@ -33,6 +39,20 @@ def _verdict(report: Report, verdict: Verdict) -> TestCase:
         failure.text = _what_to_do(report)
         case.result = [failure]
     return case
+
+
+def _explored(report: Report) -> list[TestCase]:
+    classname = f"chaoskit.{report.scenario}"
+    survived = [row for row in report.coverage if row.run == row.survived]
+    cases = [TestCase(f"{r.op}:{clean(r.path)} ({r.survived} experiments)", classname=classname) for r in survived]
+    for failed in report.failures[:_MOST_FAILURES]:
+        case = TestCase(clean("; ".join(failed.plan)), classname=classname)
+        failure = Failure(f"not survived, {failed.rate} times", "FAILURE")
+        verdicts = (f"{v.outcome} [{v.id}] {v.detail}" for v in failed.verdicts)
+        failure.text = "\n".join(clean(line) for line in (*verdicts, *failed.findings, failed.replay))
+        case.result = [failure]
+        cases.append(case)
+    return cases
 
 
 def _finding(report: Report, finding: Finding) -> TestCase:

@@ -29,6 +29,26 @@ def _lines(report: Report) -> Iterator[str]:
     for finding in report.findings:
         if finding.code is not ExitCode.OK:
             yield f"- **{escape(finding.check)}**: {escape(finding.text)}"
+    yield from _exploration(report) if report.points else _run(report)
+    if report.exit_code:
+        yield f"\n```\n{clean(report.replay).replace('`', '')}\n```"
+
+
+def _exploration(report: Report) -> Iterator[str]:
+    if report.points:
+        points = report.points
+        yield f"\n{points.found} experiments found, {points.run} run, {points.survived} survived\n"
+    yield "| operation | on | points | experiments | survived |\n| --- | --- | ---: | ---: | ---: |"
+    for row in report.coverage[:_ROWS]:
+        yield f"| {row.op} | {escape(row.path)} | {row.points} | {row.run} | {row.survived} |"
+    yield from _more(len(report.coverage))
+    for failed in report.failures[:_ROWS]:
+        verdicts = ", ".join(f"{v.outcome} {escape(v.id)}" for v in failed.verdicts[:10])
+        yield f"- ❌ {escape('; '.join(failed.plan))}: {verdicts} ({failed.rate} times)"
+    yield from _more(len(report.failures))
+
+
+def _run(report: Report) -> Iterator[str]:
     yield "\n| verdict | outcome | detail |\n| --- | --- | --- |"
     worst_first = sorted(report.verdicts, key=lambda v: v.outcome == "SUCCESS")
     for verdict in worst_first[:_ROWS]:
@@ -40,8 +60,6 @@ def _lines(report: Report) -> Iterator[str]:
             fired = f"{fault.t_s:.2f} s" if fault.fired and fault.t_s is not None else "**never**"
             yield f"| {fault.fault} {escape(fault.target)} | {escape(fault.trigger)} | {fired} |"
         yield from _more(len(report.faults))
-    if report.exit_code:
-        yield f"\n```\n{report.replay.replace('`', '')}\n```"
 
 
 def _more(count: int) -> Iterator[str]:
