@@ -250,8 +250,8 @@ class Pipeline:
         return not self._timers
 
     def sending(self) -> bool:
-        """Whether a program is up that has never consumed: it may still send."""
-        return any(m.state == "up" and not m.consumed for m in self.members.values())
+        """Whether a program is up that has never consumed: it may still send. Without a broker there is nothing to."""
+        return self.scenario.broker and any(m.state == "up" and not m.consumed for m in self.members.values())
 
     def idle(self) -> bool:
         """Settled, every queue drained, and nobody left who only sends."""

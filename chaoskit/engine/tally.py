@@ -18,7 +18,7 @@ _SLOWLY = Finding(
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One finished experiment. `directory` has the run of one that was not green; it failed `failed` of `made` times."""
+    """One finished experiment. `directory` has the run of one that was not green, `failed` of `made` times."""
 
     id: str
     outcome: Outcome

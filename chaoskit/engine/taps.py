@@ -66,7 +66,7 @@ class Taps:
         asyncio.get_running_loop().add_reader(supervisor.fileno(), supervisor.step)
 
     def _shadow(self, program: str) -> tap.Shadow | None:
-        """What is durable of the program's data directory; kept over its lives, and only where a power loss needs it."""
+        """What is durable of the program's data directory, over all its lives; only where a power loss needs it."""
         root = self._root(program)
         if self._cuts and root not in self._shadows:
             self._shadows[root] = tap.Shadow(root)

@@ -46,7 +46,7 @@ def printed(made: Report) -> str:
 def test_junit_has_a_failure_for_each_that_was_not_survived() -> None:
     suite = ElementTree.fromstring(junit.render(report(2)).encode())[0]
     assert (suite.get("tests"), suite.get("failures")) == ("3", "2")
-    assert [case.get("name") for case in suite.iter("testcase")][0] == "fsync:a.csv (2 experiments)"
+    assert next(case.get("name") for case in suite.iter("testcase")) == "fsync:a.csv (2 experiments)"
 
 
 def test_junit_of_a_green_exploration_has_no_failure() -> None:
