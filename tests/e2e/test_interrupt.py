@@ -76,7 +76,7 @@ def check_moments(chaoskit: Any, alive: Any, until: Any, moments: int, seed: int
     assert not list((directory / ".chaoskit").glob("latest.*"))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_an_interrupt_at_any_moment_leaves_nothing(chaoskit: Any, alive: Any, until: Any) -> None:
     check_moments(chaoskit, alive, until, MOMENTS, seed=20)
 
