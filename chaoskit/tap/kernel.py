@@ -41,6 +41,9 @@ _readv.restype = ctypes.c_ssize_t
 _writev = _libc.process_vm_writev
 _writev.argtypes = _readv.argtypes
 _writev.restype = ctypes.c_ssize_t
+_take_fd = _quick["syscall"]
+_take_fd.argtypes = (ctypes.c_long,) * 4
+_take_fd.restype = ctypes.c_long
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 
@@ -199,8 +202,8 @@ class Memory:
 
 def take_fd(pidfd: int, fd: int) -> int:
     """A duplicate of another process's descriptor: the same open file, offset and flags. Raises OSError."""
-    taken = _syscall(_PIDFD_GETFD, pidfd, fd, 0)
-    return int(taken) if taken >= 0 else check(int(taken))
+    taken: int = _take_fd(_PIDFD_GETFD, pidfd, fd, 0)
+    return taken if taken >= 0 else check(taken)
 
 
 def _open_directory(base_fd: int, path: str, resolve: int) -> int:
