@@ -6,7 +6,7 @@
 #
 # Needs root and Debian's mirror. It pulls nothing: the images are stand-ins, made of Debian's packages, that have what
 # compose/ relies on and nothing more. A machine with an engine and a registry does not need this script. To build what
-# compose/ names behind a proxy with a CA of its own, set CHAOSKIT_CA_BUNDLE to that CA's bundle; no image ever holds it.
+# compose/ names behind a proxy with a CA of its own, set PIP_CERT to that CA's bundle; no image ever holds it.
 set -euo pipefail
 
 SUITE=trixie
