@@ -34,7 +34,7 @@ class Frontier:
     def add_control(self, places: Iterable[Place], prior: Sequence[Step]) -> None:
         """Every place of a control run that went with these `prior` steps (doubled messages, or none)."""
         for place in places:
-            self._keys.add((tuple(prior), *place.key))
+            self._keys.add((tuple(map(str, prior)), *place.key))
             self._add(at_place(place, self._faults, prior))
 
     def add_plan(self, experiment: Experiment) -> None:
@@ -44,7 +44,7 @@ class Frontier:
     def add_result(self, experiment: Experiment, later: Iterable[Place], recovery: Sequence[Place], state: str) -> None:
         """What an experiment showed: places of later lives, those of its last recovery, the state it recovered from."""
         steps = experiment.plan.steps
-        context = tuple(step for step in steps if step.fault == "duplicate")
+        context = tuple(str(step) for step in steps if step.fault == "duplicate")
         for place in later:
             key = (context, *place.key)
             if key not in self._keys:

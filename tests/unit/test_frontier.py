@@ -1,5 +1,7 @@
 """Which experiments an exploration consists of, without making any."""
 
+import msgspec
+
 from chaoskit.model.events import AnyEvent, Call, FaultFired, Message, ProgramExited, ProgramStarted
 from chaoskit.model.plan import Step
 from chaoskit.model.triggers import AtCall, AtMessage
@@ -151,3 +153,16 @@ def test_every_message_to_the_target_is_doubled_once() -> None:
         ("q", AtMessage("published", "q", 1), {"late": True}),
         ("q", AtMessage("published", "q", 2), {"late": True}),
     ]
+
+
+def test_the_places_of_a_run_with_doubled_messages_are_visited_with_the_messages_doubled() -> None:
+    steps = (Step("duplicate", "q", AtMessage("published", "q", 1), {"late": True}),)
+    frontier = Frontier(("kill",), 1)
+    frontier.add_control([FSYNC], ())
+    frontier.add_control([FSYNC], steps)
+    made = drained(frontier)
+    assert [len(e.plan.steps) for e in made] == [1, 1, 2, 2]
+    later = msgspec.structs.replace(FSYNC, life=1)
+    for experiment in made:
+        frontier.add_result(experiment, [FSYNC, later], [], "")
+    assert drained(frontier) == [], "a place is visited once with doubled messages and once without"
