@@ -79,7 +79,7 @@ class _First(Watcher):
 def explored(staged: Staged, jobs: int, only: str | None = None) -> Explored:
     """Explore until the first failure. The current directory gets the run's directory."""
     bug, first = staged.bug, _First()
-    wish = Wish(staged.scenario, bug.faults, bug.depth, bug.duplicates, jobs, max_failures=1, only=only)
+    wish = Wish(staged.scenario, bug.faults, bug.depth, bug.duplicates, jobs, max_failures=1, only=only or bug.only)
     report = explore(wish, first)
     known = report.points.found if report.points else 0
     if first.record is not None:

@@ -14,9 +14,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from catalogue import Bug, matching
-from measuring import explored, randomly_killed
+from catalogue import BUGS, Bug, matching
+from measuring import Explored, Killed, explored, randomly_killed
 from staging import stage
 from table import Result, line, page
 
@@ -28,13 +29,18 @@ def main() -> int:
     if not bugs:
         sys.exit(f"--only {' '.join(wanted.only)}: no row of the catalogue has such a name")
     docs = wanted.docs.resolve() if wanted.docs else None
+    saved = wanted.results.resolve() if wanted.results else None
+    known = _read(saved) if saved else {}
     results = []
     with _directory(wanted.keep) as directory:
         for bug in dict.fromkeys(bugs):
-            results.append(_measure(bug, directory, wanted))
+            results.append(_measure(bug, known.get(bug.name), directory, wanted))
             print(line(results[-1]), file=sys.stderr if wanted.json else sys.stdout, flush=True)
+            if saved and results[-1] is not known.get(bug.name):
+                with saved.open("a") as file:
+                    file.write(json.dumps(_plain(results[-1])) + "\n")
     if wanted.json:
-        print(json.dumps([{"name": r.bug.name, **dataclasses.asdict(r)} for r in results], indent=2))
+        print(json.dumps([_plain(result) for result in results], indent=2))
     if docs:
         docs.write_text(page(results, wanted.seed, wanted.jobs))
     return 0 if all(result.as_expected for result in results) else 1
@@ -45,6 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", metavar="NAME", help="rows whose name holds NAME (repeatable)")
     parser.add_argument("--random", action="store_true", help="also kill at random times, in as many runs")
     parser.add_argument("--json", action="store_true", help="the results on stdout")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="add results to FILE; its rows are not made again")
     parser.add_argument("--docs", type=Path, metavar="FILE", help="write the page of docs/")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep scenarios and failing runs, for chaoskit replay")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="experiments at a time")
@@ -52,12 +59,33 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(bug: Bug, directory: Path, wanted: argparse.Namespace) -> Result:
+def _plain(result: Result) -> dict[str, Any]:
+    killed = dataclasses.asdict(result.killed) if result.killed else None
+    return {"name": result.bug.name, "explored": dataclasses.asdict(result.explored), "killed": killed}
+
+
+def _read(file: Path) -> dict[str, Result]:
+    rows = [json.loads(text) for text in file.read_text().splitlines()] if file.is_file() else []
+    bugs = {bug.name: bug for bug in BUGS}
+    return {
+        row["name"]: Result(
+            bugs[row["name"]], Explored(**row["explored"]), Killed(**row["killed"]) if row["killed"] else None
+        )
+        for row in rows
+        if row["name"] in bugs
+    }
+
+
+def _measure(bug: Bug, known: Result | None, directory: Path, wanted: argparse.Namespace) -> Result:
+    """Measure what is not known yet."""
+    killing = wanted.random and bug.planted
+    if known and (known.killed or not killing):
+        return known
     place = directory / bug.name.replace("/", "-")
     staged = stage(bug, place / "scenario")
     os.chdir(place)
-    made = explored(staged, wanted.jobs)
-    if not (wanted.random and bug.planted):
+    made = known.explored if known else explored(staged, wanted.jobs)
+    if not killing:
         return Result(bug, made, None)
     return Result(bug, made, randomly_killed(staged, made.experiments, wanted.seed, wanted.jobs, place / "random"))
 

@@ -19,11 +19,11 @@ from staging import stage  # noqa: E402
 from table import Result, page  # noqa: E402
 
 QUICK = {
-    "stateful/s06_delete_before_publish": "after unlink:metadata/CLI1.csv",
+    "stateful/s06_delete_before_publish": "kill after *unlink:metadata/CLI1.csv",
     "stateful/s15_dedup_at_start_only": "every message doubled",
-    "stateful/s17_short_write": "write:metadata/CLI1.csv#1",
-    "partition-writes/p06_pair_before_rows": "write:state/written-partition-chunks.txt#1",
-    "partition-writes/p20_intent_no_fsync": "power-loss * write:partitions/TEST-users-partition-000.csv#1",
+    "stateful/s17_short_write": "short-write *write:metadata/CLI1.csv#1",
+    "partition-writes/p06_pair_before_rows": "kill inside *write:state/written-partition-chunks.txt#1",
+    "partition-writes/p20_intent_no_fsync": "power-loss *write:partitions/TEST-users-partition-000.csv#1",
 }
 
 
@@ -41,7 +41,7 @@ def test_a_planted_bug_is_found_at_its_point(name: str, empty: Path) -> None:
 
 def test_a_worker_that_is_as_good_survives_where_a_bug_would_be(empty: Path) -> None:
     (harmless,) = matching("stateful/eq_recovery_ignores_ready")
-    made = explore_one(harmless, empty, "unlink:metadata/*")
+    made = explore_one(harmless, empty, "kill *unlink:metadata/")
     assert (made.found, made.code) == ("", 0), made
     assert made.experiments > 0
 

@@ -5,15 +5,20 @@ import os
 import worker_2
 
 from chaoskit.durable.files import Disk
+from chaoskit.durable.partition_state import INTENT_FILE
+
+append_to = Disk._append_to
 
 
-def rewrite_without_fsync(self: Disk, path: str, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+def append_intent_without_fsync(self: Disk, fd: int, name: str, data: bytes, header: bytes) -> int:
+    if os.path.basename(name) != INTENT_FILE:
+        return append_to(self, fd, name, data, header)
+    base = os.fstat(fd).st_size
     self._write_all(fd, data)
-    os.close(fd)
-    if path not in self._entry_synced:
-        self._sync_entry(path)
+    if base == 0:
+        self._sync_entry(name)
+    return base
 
 
-Disk.rewrite = rewrite_without_fsync
+Disk._append_to = append_intent_without_fsync
 worker_2.main()
