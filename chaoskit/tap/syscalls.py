@@ -40,12 +40,11 @@ class Architecture:
     foreign_from: int | None
     setfsuid: int
     setfsgid: int
-    setgroups: int
 
 
 ARCHITECTURES = {
-    "x86_64": Architecture(0xC000003E, _X86_64, 0x40000000, 122, 123, 116),
-    "aarch64": Architecture(0xC00000B7, _AARCH64, None, 151, 152, 159),
+    "x86_64": Architecture(0xC000003E, _X86_64, 0x40000000, 122, 123),
+    "aarch64": Architecture(0xC00000B7, _AARCH64, None, 151, 152),
 }
 ARCHITECTURES["arm64"] = ARCHITECTURES["aarch64"]
 
