@@ -83,7 +83,7 @@ class Prepared:
                     [python, "-m", "chaoskit.tap.forkserver", str(theirs.fileno()), str(script)],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
-                    start_new_session=True,
+                    process_group=0,
                     env={
                         **os.environ,
                         MARK: self._mark,

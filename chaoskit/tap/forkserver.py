@@ -81,7 +81,9 @@ class _Copy:
 
     def become(self) -> types.ModuleType:
         """Leave the server behind: a session, descriptors, environment and main module of its own."""
-        os.setsid()
+        # A group of its own, in the session of the supervisor: the kernel shares out time by session, and a program and
+        # the tap that answers it take turns.
+        os.setpgid(0, 0)
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
