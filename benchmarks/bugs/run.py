@@ -42,7 +42,7 @@ def main() -> int:
     if wanted.json:
         print(json.dumps([_plain(result) for result in results], indent=2))
     if docs:
-        docs.write_text(page(results, wanted.seed, wanted.jobs))
+        docs.write_text(page(results, wanted.seed, _machine(wanted.jobs)))
     return 0 if all(result.as_expected for result in results) else 1
 
 
@@ -57,6 +57,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="experiments at a time")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the random times")
     return parser.parse_args()
+
+
+def _machine(jobs: int) -> str:
+    load = os.getloadavg()[2]
+    return f"{os.cpu_count()} cores, {jobs} experiments at a time, load average {load:.0f} at the end"
 
 
 def _plain(result: Result) -> dict[str, Any]:
@@ -78,15 +83,16 @@ def _read(file: Path) -> dict[str, Result]:
 
 def _measure(bug: Bug, known: Result | None, directory: Path, wanted: argparse.Namespace) -> Result:
     """Measure what is not known yet."""
-    killing = wanted.random and bug.planted
+    killing = wanted.random and bug.planted and not (known and known.fails_always)
     if known and (known.killed or not killing):
         return known
     place = directory / bug.name.replace("/", "-")
     staged = stage(bug, place / "scenario")
     os.chdir(place)
     made = known.explored if known else explored(staged, wanted.jobs)
-    if not killing:
-        return Result(bug, made, None)
+    explored_only = Result(bug, made, None)
+    if not killing or explored_only.fails_always:
+        return explored_only
     return Result(bug, made, randomly_killed(staged, made.experiments, wanted.seed, wanted.jobs, place / "random"))
 
 

@@ -20,6 +20,15 @@ class Result:
         """A planted bug was found, or a negative control survived every experiment."""
         return bool(self.explored.found) if self.bug.planted else self.explored.code == 0
 
+    @property
+    def fails_always(self) -> bool:
+        """Without any fault too: random kills are not needed to see that."""
+        return self.explored.found == "control run"
+
+    @property
+    def found_by_kills(self) -> bool:
+        return self.fails_always or bool(self.killed and self.killed.found)
+
 
 def line(result: Result) -> str:
     """One line for a terminal."""
@@ -36,23 +45,24 @@ def line(result: Result) -> str:
     return f"{mark} {result.bug.name}: {text}{kills}"
 
 
-def page(results: Sequence[Result], seed: int, jobs: int) -> str:
-    """The page docs/benchmarks-bugs.md."""
+def page(results: Sequence[Result], seed: int, machine: str) -> str:
+    """The page docs/benchmarks-bugs.md. `machine` says where and how it was measured."""
     planted = [result for result in results if result.bug.planted]
     controls = [result for result in results if not result.bug.planted]
-    return "\n".join([*_opening(planted, seed, jobs), "", *_planted_table(planted), "", *_controls_table(controls), ""])
+    return "\n".join(
+        [*_opening(planted, seed, machine), "", *_planted_table(planted), "", *_controls_table(controls), ""]
+    )
 
 
-def _opening(planted: Sequence[Result], seed: int, jobs: int) -> list[str]:
+def _opening(planted: Sequence[Result], seed: int, machine: str) -> list[str]:
     found = [result for result in planted if result.explored.found]
-    lucky = [result for result in found if result.killed and result.killed.found]
+    lucky = [result for result in planted if result.found_by_kills]
     hits = sum(result.killed.found for result in planted if result.killed)
     runs = sum(result.killed.runs for result in planted if result.killed)
     return [
         "# Planted bugs: what explore finds, and what random kills find",
         "",
-        "Made by `python benchmarks/bugs/run.py --random --docs docs/benchmarks-bugs.md`"
-        f" (seed {seed}, {jobs} experiments at a time).",
+        f"Made by `python benchmarks/bugs/run.py --random --docs docs/benchmarks-bugs.md` (seed {seed}; {machine}).",
         "Each row is a worker of a bundled scenario with one mistake; its program stands in `benchmarks/bugs/`.",
         "",
         f"- `chaoskit explore` finds **{len(found)} of {len(planted)}**.",
@@ -77,6 +87,7 @@ def _planted_table(planted: Sequence[Result]) -> list[str]:
             str(made.experiments) if made.found == "experiment" else made.found or f"not in {made.experiments}"
         )
         kills = f"{result.killed.found} of {result.killed.runs}" if result.killed else ""
+        kills = "every run" if result.fails_always else kills
         cells = [bug.name, bug.description, bug.asked, experiments, f"{made.seconds:.1f}", made.plan, kills]
         lines.append(_row(cells))
     return lines

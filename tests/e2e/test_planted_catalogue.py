@@ -67,7 +67,7 @@ def test_the_page_counts_what_was_found_and_names_what_was_not() -> None:
         Result(control, Explored("", 9, 9, 2.0), None),
     ]
     assert [result.as_expected for result in results] == [True, False, True]
-    text = page(results, seed=1, jobs=2)
+    text = page(results, seed=1, machine="a quiet machine")
     assert "**1 of 2**" in text
     assert "kill \\| somewhere" in text
     assert "not in 9" in text
