@@ -146,7 +146,8 @@ class PartitionManager:
         """Make what an earlier life left behind whole; call it first.
 
         Reads the state files and the ends of partition files, so its time does not grow with their size. May be killed
-        at any point and called again. Raises CorruptFileError when the files are not those of these arguments.
+        at any point and called again. Raises CorruptFileError when the files are not those of these arguments, and
+        WriteFailedError when the disk is full: exit in both cases.
         """
         self._usable = False
         for directory in (self._data_dir, self._partitions_dir, self._state_dir):

@@ -290,14 +290,18 @@ def test_a_foreign_intent_stops_the_start(make: Make, tmp_path: Path, intent: st
         make()
 
 
-def test_old_intents_do_not_pile_up(make: Make, tmp_path: Path) -> None:
-    manager = make(1)
+def test_old_intents_do_not_pile_up(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "machine")
+    manager = PartitionManager(machine.root / "data", 1, system=machine)
+    manager.recover()
     longest = 0
     for number in range(1_500):
         manager.write_chunk("TEST", f"T-{number}", [("1", "a")])
-        longest = max(longest, state_file(tmp_path, "intent").stat().st_size)
+        longest = max(longest, (machine.root / "data/state/intent").stat().st_size)
     assert 1 << 16 < longest < (1 << 16) + 200
-    assert make(1).write_chunk("TEST", "T-1499", [("1", "a")]).status is ChunkStatus.WRITTEN_BEFORE
+    again = PartitionManager(machine.root / "data", 1, system=machine)
+    again.recover()
+    assert again.write_chunk("TEST", "T-1499", [("1", "a")]).status is ChunkStatus.WRITTEN_BEFORE
 
 
 @pytest.mark.parametrize("content", ["", '{"chunk": "T-1", "client": "c", "ba', "\0\0\0"])
