@@ -73,3 +73,8 @@ class Frontier:
 
     def _wanted(self, experiment: Experiment) -> bool:
         return self._only is None or fnmatch.fnmatchcase(experiment.point, f"*{self._only}*")
+
+
+def _context(steps: Iterable[Step]) -> str:
+    """Under which doubled messages a place was found: with them it is another place."""
+    return "; ".join(str(step) for step in steps if step.fault == "duplicate")

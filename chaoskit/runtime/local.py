@@ -85,7 +85,6 @@ class LocalRuntime:
             **owned(),
             "CHAOSKIT_PROGRAM": program,
             "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
             "WORKER_DATA_DIR": str(self.data_dir(program)),
         }
         return {**passed_on, **own, **environment}

@@ -166,3 +166,14 @@ def test_the_places_of_a_run_with_doubled_messages_are_visited_with_the_messages
     for experiment in made:
         frontier.add_result(experiment, [FSYNC, later], [], "")
     assert drained(frontier) == [], "a place is visited once with doubled messages and once without"
+
+
+def test_with_messages_doubled_a_place_is_another_place() -> None:
+    frontier = Frontier(("kill",), 1)
+    steps = (Step("duplicate", "q", AtMessage("published", "q", 1), {"late": True}),)
+    frontier.add_control([FSYNC], ())
+    frontier.add_control([FSYNC], steps)
+    found = drained(frontier)
+    assert [e.plan.steps[:-1] for e in found] == [(), (), steps, steps]
+    frontier.add_result(found[2], [Place("w", 1, "fsync", "a.csv", 1, 0)], [], "state")
+    assert drained(frontier) == []
