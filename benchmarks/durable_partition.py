@@ -37,7 +37,7 @@ SLICE = 50
 PARTITIONS = (1, 5, 10, 50)
 PARTITIONS_OF_TARGET = 5
 LEAST_SPEED = 0.6
-STARTS = 9
+STARTS = 15
 # What may be noise of the clock and the disk between two sizes; reading the files would take 100 times as long.
 LARGEST_GROWTH = 2.0
 Chunk = tuple[str, list[tuple[str, str]]]
@@ -121,8 +121,11 @@ def chunk_speed(directory: Path, num_partitions: int, count: int) -> list[Line]:
 
 
 def starts(directory: Path, largest_mb: int) -> list[Line]:
-    sizes_mb = [1, max(1, largest_mb // 10), largest_mb]
-    times = [start_after_a_kill_s(directory / f"start-{size}-mb", size) for size in sizes_mb]
+    sizes_mb = sorted({1, max(1, largest_mb // 10), largest_mb})
+    homes = {directory / f"start-{size}-mb": size for size in sizes_mb}
+    files = {home: partition_files(home, size) for home, size in homes.items()}
+    rounds = [[one_start_s(home, files[home]) for home in homes] for _ in range(STARTS)]
+    times = [statistics.median(column) for column in zip(*rounds, strict=True)]
     growth = times[-1] / times[0]
     return [
         *(
@@ -133,8 +136,8 @@ def starts(directory: Path, largest_mb: int) -> list[Line]:
     ]
 
 
-def start_after_a_kill_s(directory: Path, size_mb: int) -> float:
-    """Return seconds of a `recover` that undoes a chunk in files of that size, the median of several."""
+def partition_files(directory: Path, size_mb: int) -> list[Path]:
+    """Make partition files of that size."""
     manager = PartitionManager(directory, PARTITIONS_OF_TARGET)
     manager.recover()
     paths = [Path(manager.partition_path(CLIENT, partition)) for partition in range(PARTITIONS_OF_TARGET)]
@@ -146,10 +149,11 @@ def start_after_a_kill_s(directory: Path, size_mb: int) -> float:
                 file.write(block + b"\n")
             file.flush()
             os.fsync(file.fileno())
-    return statistics.median(one_start_s(directory, paths) for _ in range(STARTS))
+    return paths
 
 
 def one_start_s(directory: Path, paths: list[Path]) -> float:
+    """Return the seconds of a `recover` that undoes a chunk in all of the files."""
     base = {str(partition): path.stat().st_size for partition, path in enumerate(paths)}
     intent = {"chunk": "torn", "client": CLIENT, "base": base}
     (directory / "state" / "intent").write_text(json.dumps(intent) + "\n")
