@@ -2,12 +2,10 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from chaoskit import bundled
 from chaoskit.cli.main import app
@@ -23,16 +21,11 @@ from chaoskit.cli.run import (
     check_runtime,
     parse_settings,
 )
-from chaoskit.engine import explore as engine
-from chaoskit.engine import rundir
-from chaoskit.engine.tally import Record, Tally
 from chaoskit.model.errors import UsageError
-from chaoskit.model.events import AnyEvent
-from chaoskit.model.exit_codes import ExitCode
 from chaoskit.planning.experiments import DEFAULT_FAULTS, FAULTS
-from chaoskit.report.clean import clean
 
-_EVERY_S = 5.0
+if TYPE_CHECKING:
+    from chaoskit.engine.explore import Wish
 
 
 @app.command()
@@ -79,13 +72,16 @@ def explore(
       chaoskit explore stateful --faults kill,power-loss,enospc,eio,eintr,short-write --duplicates
       chaoskit explore partition-writes --only 'write:partitions/*'
     """
+    from chaoskit.cli.explore_bar import Bar
+    from chaoskit.engine import explore as engine
+
     check_runtime(runtime)
     wish = _wish(scenario, settings, faults, depth, duplicates, jobs, max_failures, budget, only, resume)
     console = err if as_json else out
     _announce(wish, console)
     if dry_run:
         return _dry_run(wish, as_json)
-    with _Bar(console) as bar:
+    with Bar(console) as bar:
         report = engine.explore(wish, bar)
     annotate(report, console)
     if as_json:
@@ -106,7 +102,10 @@ def _wish(
     budget: float | None,
     only: str | None,
     resume: bool,
-) -> engine.Wish:
+) -> "Wish":
+    from chaoskit.engine import explore as engine
+    from chaoskit.engine import rundir
+
     found = bundled.find(name)
     chosen = found.with_parameters({**found.explore, **parse_settings(settings or [])})
     wanted = tuple(dict.fromkeys(f.strip() for f in faults.split(",") if f.strip()))
@@ -122,14 +121,16 @@ def _wish(
     return dataclasses.replace(wish, **changes)
 
 
-def _announce(wish: engine.Wish, console: Console) -> None:
+def _announce(wish: "Wish", console: Console) -> None:
     parameters = " ".join(f"{name}={value}" for name, value in wish.scenario.parameters.items())
     smaller = " (the scenario's for exploring; --set changes them)" if wish.scenario.explore else ""
     console.print(f"chaoskit explore {wish.scenario.name}, {', '.join(wish.faults)}, depth {wish.depth}", markup=False)
     console.print(f"parameters {parameters}{smaller}, {wish.jobs} at a time", markup=False)
 
 
-def _dry_run(wish: engine.Wish, as_json: bool) -> int:
+def _dry_run(wish: "Wish", as_json: bool) -> int:
+    from chaoskit.engine import explore as engine
+
     experiments, seconds = engine.estimate(wish, engine.Watcher())
     if as_json:
         typer.echo(json.dumps({"experiments": experiments, "estimated_s": round(seconds, 1)}))
@@ -137,35 +138,3 @@ def _dry_run(wish: engine.Wish, as_json: bool) -> int:
         typer.echo(f"{experiments} experiments at the points of the control run, about {seconds:.0f} s")
         typer.echo("what recoveries bring, and --depth 2, comes on top and is known only while exploring")
     return 0
-
-
-class _Bar(engine.Watcher):
-    """A progress bar on a terminal, a line now and then elsewhere, and a line for each failure."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._progress.add_task("control run", total=None)
-        self._said_s = 0.0
-
-    def __enter__(self) -> "_Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def control(self, events: Sequence[AnyEvent], found: int) -> None:
-        self._console.print(f"control run: {events[-1].t_s:.2f} s, {found} experiments known", markup=False)
-
-    def done(self, record: Record, tally: Tally, found: int) -> None:
-        made = len(tally.seconds)
-        self._progress.update(self._task, completed=made, total=found, description="experiments")
-        if record.outcome.code is not ExitCode.OK:
-            what = "failed" if record.outcome.code is ExitCode.FAILURE else "not reached"
-            rate = f", {record.failed} of {record.made} times" if record.failed else ""
-            self._console.print(f"  {what}{rate}: {clean(record.id)}", markup=False, style="bold red")
-        elif not self._console.is_terminal and sum(tally.seconds) > self._said_s:
-            self._said_s = sum(tally.seconds) + _EVERY_S
-            self._console.print(f"  {made} of {found} made, {tally.survived} survived", markup=False)

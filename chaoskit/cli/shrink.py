@@ -1,16 +1,17 @@
 """`chaoskit shrink`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from chaoskit.cli.main import app
 from chaoskit.cli.output import out
-from chaoskit.engine import rundir, shrinking
-from chaoskit.engine.rundir import RunDir
 from chaoskit.model.plan import dump
+
+if TYPE_CHECKING:
+    from chaoskit.engine.rundir import RunDir
 
 
 @app.command()
@@ -24,12 +25,16 @@ def shrink(
     Example:
       chaoskit shrink .chaoskit/latest
     """
+    from chaoskit.engine import rundir
+
     shrink_and_show(rundir.existing(run_dir), budget, out)
     return 0
 
 
-def shrink_and_show(failing: RunDir, budget_s: float, console: Console) -> None:
+def shrink_and_show(failing: "RunDir", budget_s: float, console: Console) -> None:
     """Shrink a failing run, say each step, and end with the plan and the command that replays it."""
+    from chaoskit.engine import shrinking
+
     found = shrinking.shrink(
         failing, budget_s, lambda plan: console.print(f"  {_steps(len(plan.steps))} still fail", markup=False)
     )

@@ -8,7 +8,6 @@ an exploration that was cut off can go on where it was.
 import asyncio
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import msgspec
 from chaoskit.checks import judge
 from chaoskit.engine import assess, rundir, wiring
 from chaoskit.engine.conduct import Limits
+from chaoskit.engine.interrupts import interruptible
 from chaoskit.engine.lab import Outcome, Task
 from chaoskit.engine.laboratories import Laboratories
 from chaoskit.engine.once import Setup, run_once
@@ -91,7 +91,9 @@ class Explorer:
         try:
             await self._plan()
             if judge(self.control).code is ExitCode.OK:
-                with _cancelled_by_signals():
+                task = asyncio.current_task()
+                assert task is not None
+                with interruptible(task.cancel):
                     await self._labs.each(self._one)
         except asyncio.CancelledError:
             self.stopped = INTERRUPTED
@@ -282,23 +284,6 @@ async def _run(wish: Wish, run_dir: RunDir, watcher: Watcher) -> tuple[Explorer,
     began = time.monotonic()
     await explorer.run()
     return explorer, time.monotonic() - began
-
-
-@contextlib.contextmanager
-def _cancelled_by_signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM cancel the task that is in here. A run has handlers of its own, so this is set after one."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.getsignal(number) for number in numbers]
-    for number in numbers:
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
 
 
 def _read_records(run_dir: RunDir) -> dict[str, Record]:

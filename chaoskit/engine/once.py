@@ -4,19 +4,17 @@ It cleans up however it ends. An exception in a callback of the loop ends the ru
 must not look like a quiet pipeline.
 """
 
-import asyncio
-import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import chaoskit
 from chaoskit import journal
 from chaoskit.engine import wiring
 from chaoskit.engine.conduct import Conductor, Limits, Progress
 from chaoskit.engine.executor import Executor
+from chaoskit.engine.interrupts import interruptible
 from chaoskit.engine.pipeline import Pipeline
 from chaoskit.engine.rundir import RunDir
 from chaoskit.engine.starting import Starter, start_new
@@ -80,7 +78,7 @@ async def run_once(setup: Setup) -> list[AnyEvent]:
     conductor = Conductor(pipeline, executor, progress, setup.limits)
     try:
         record(_started(setup))
-        with _interruptible(conductor):
+        with interruptible(conductor.interrupted.set):
             ended = await _conduct(setup, conductor)
         record(ended)
     finally:
@@ -111,28 +109,3 @@ async def _conduct(setup: Setup, conductor: Conductor) -> RunEnded:
     # The programs' last lines came while they were stopped, as may a Ctrl-C; the end is the last event all the same.
     reason: EndReason = "interrupted" if conductor.interrupted.is_set() else ended.reason
     return RunEnded(pipeline.now_s(), reason, ended.waited_for, ended.waited_s)
-
-
-@contextlib.contextmanager
-def _interruptible(conductor: Conductor) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal end the run in order; so does an exception in a callback, raised then."""
-    loop = asyncio.get_running_loop()
-    failures: list[BaseException] = []
-
-    def failed(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        failures.append(context.get("exception") or RuntimeError(context["message"]))
-        conductor.interrupted.set()
-
-    before = {number: signal.getsignal(number) for number in _INTERRUPTS}
-    for number in _INTERRUPTS:
-        loop.add_signal_handler(number, conductor.interrupted.set)
-    loop.set_exception_handler(failed)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
-        loop.set_exception_handler(None)
-    if failures:
-        raise failures[0]
