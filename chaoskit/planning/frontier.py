@@ -44,6 +44,9 @@ class Frontier:
     def add_result(self, experiment: Experiment, later: Iterable[Place], recovery: Sequence[Place], state: str) -> None:
         """What an experiment showed: places of later lives, those of its last recovery, the state it recovered from."""
         steps = experiment.plan.steps
+        if any("for_s" in step.options for step in steps):
+            # How often the program died until it was healed is up to the clock: its lives cannot be named again.
+            return
         context = tuple(str(step) for step in steps if step.fault == "duplicate")
         for place in later:
             key = (context, *place.key)
