@@ -96,6 +96,9 @@ def _run() -> int:
     try:
         _register()
         code = app(standalone_mode=False)
+        if code == ExitCode.INTERRUPTED:
+            # The library turns a KeyboardInterrupt into this code without a word.
+            _fail("interrupted", ExitCode.INTERRUPTED)
         return code if isinstance(code, int) else 0
     except ChaoskitError as e:
         _fail(str(e), e.exit_code)

@@ -11,6 +11,7 @@ It does not know any file format, takes no lock (one process owns a directory) a
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Protocol
@@ -38,6 +39,7 @@ class SystemCalls(Protocol):
     def rename(self, src: str, dst: str, /) -> None: ...
     def unlink(self, path: str, /) -> None: ...
     def mkdir(self, path: str, mode: int = ..., /) -> None: ...
+    def rmdir(self, path: str, /) -> None: ...
 
 
 class Disk:
@@ -240,12 +242,23 @@ class Disk:
         if not os.path.isdir(name):
             if not os.path.isdir(_parent(name)):
                 self.ensure_directory(_parent(name))
-            try:
-                self._system.mkdir(name, 0o755)
-            except OSError as error:
-                raise _fatal("create the directory", name, error) from error
+            self._make_directory(name)
+            return
         # Also when it was there: the life that created it may have died before its fsync.
         self.sync_directory(_parent(name))
+
+    def _make_directory(self, name: str) -> None:
+        try:
+            self._system.mkdir(name, 0o755)
+        except OSError as error:
+            raise _fatal("create the directory", name, error) from error
+        try:
+            self.sync_directory(_parent(name))
+        except MustExitError:
+            # A failed fsync is final, also for an entry: the next start has to make it anew, not trust it.
+            with contextlib.suppress(OSError):
+                self._system.rmdir(name)
+            raise
 
     def rewrite(self, path: StrPath, data: bytes) -> None:
         """Put `data` in the place of the file, not at once: a kill leaves the old bytes, none, or a prefix of `data`.
@@ -272,7 +285,7 @@ def file_size(path: StrPath) -> int:
 
 def whole_lines_bytes(path: StrPath) -> int:
     r"""Return the length in bytes up to and with the last `\n` of the file; 0 when it has none. Reads the tail."""
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb") as file:
         end = file.seek(0, os.SEEK_END)
         while end > 0:
             start = max(0, end - _TAIL_BLOCK_BYTES)

@@ -70,25 +70,27 @@ class Executor:
 
     def on_message(self, event: Message) -> MessageAction | None:
         """Fire the steps that wait for this message, while it is held; what the proxy is to do with it."""
-        action = None
+        action: MessageAction | None = None
         for i, at in self._messages:
             if i in self.outstanding and not event.injected and (at.event, at.queue) == (event.kind, event.queue):
-                action = self._at_message(i, at.nth, event) or action
+                action = self._at_message(i, at.nth, event, action)
         return action
 
-    def _at_message(self, i: int, nth: int, event: Message) -> MessageAction | None:
+    def _at_message(self, i: int, nth: int, event: Message, action: MessageAction | None) -> MessageAction | None:
+        """Fire step `i` if this is its message; what the proxy is to do, `action` being what it was to do so far."""
         step = self.plan.steps[i]
-        fault = self._table[step.fault]
+        on_message = self._table[step.fault].on_message
         point = f"{event.program}/{event.kind}:{event.queue}#{event.nth}"
-        if fault.on_message is None:
+        if on_message is None:
             # What a dying program still had under way passes by; a second kill of it would be no kill.
             if event.nth >= nth and self.pipeline.alive(step.target):
                 self._act(i, point)
-            return None
-        if event.nth != nth:
-            return None
-        self._fired(i, point, f"message {event.id}" if event.id else "")
-        return fault.on_message(step)
+        elif event.nth == nth and action is not None:
+            self.failed(i, f"another step already has the message at {point}")
+        elif event.nth == nth:
+            self._fired(i, point, f"message {event.id}" if event.id else "")
+            return on_message(step)
+        return action
 
     def call_fired(self, i: int, fired: FaultFired) -> None:
         """The tap has carried out step `i`."""
@@ -99,9 +101,11 @@ class Executor:
         self.pipeline.emit(fired)
 
     def failed(self, i: int, reason: str) -> None:
-        """Step `i` was reached and could not be carried out; its program was hurt all the same."""
+        """Step `i` was reached and could not be carried out; a program that it killed is started again all the same."""
         self.outstanding.discard(i)
-        self.pipeline.hurts(self.plan.steps[i].target)
+        step = self.plan.steps[i]
+        if self._table[step.fault].kills:
+            self.pipeline.hurts(step.target)
         self.pipeline.emit(FaultFailed(self.pipeline.now_s(), i, reason))
 
     def _act(self, i: int, point: str) -> None:

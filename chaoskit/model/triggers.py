@@ -14,7 +14,8 @@ When = Literal["before", "inside", "after"]
 Offset = int | Literal["first", "middle", "last"]
 MessageEvent = Literal["published", "delivered", "acked"]
 
-OPERATIONS = ("write", "fsync", "rename", "unlink", "truncate", "create", "mkdir", "send")
+# `change` stands for any of the operations on files.
+OPERATIONS = ("write", "fsync", "rename", "unlink", "truncate", "create", "mkdir", "send", "change")
 
 
 class TriggerError(ValueError):

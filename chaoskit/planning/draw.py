@@ -12,6 +12,7 @@ from random import Random
 from chaoskit.model.errors import UsageError
 from chaoskit.model.events import AnyEvent, Call, Message
 from chaoskit.model.plan import Plan, Step
+from chaoskit.model.scenario import Scalar
 from chaoskit.model.triggers import AtCall, AtMessage, MessageEvent, Offset, When
 
 # A kill inside a write is what other tools cannot do, and random kills are few: they fall on writes and on the calls
@@ -19,6 +20,8 @@ from chaoskit.model.triggers import AtCall, AtMessage, MessageEvent, Offset, Whe
 _WRITE_WEIGHT, _BESIDE_WEIGHT = 3, 1
 _INSIDE_SHARE = 0.6
 _LATE_SHARE = 0.3
+# What a recovery does is not in the control run: it is met by a kill at one of the first calls of a later life.
+_EARLY_SHARE, _EARLY_CALLS = 0.2, 6
 _OFFSETS: tuple[Offset, ...] = ("first", "middle", "last")
 
 
@@ -52,9 +55,18 @@ def _kills(
         since = calls[last.get(call.program, -1) + 1 : position + 1]
         nth = sum(1 for c in since if (c.program, c.op, c.path) == (call.program, call.op, call.path))
         life = lives.get(call.program, 0)
-        steps.append(Step("kill", call.program, _trigger(rng, call, nth, life)))
+        at = _trigger(rng, call, nth, life)
+        if life and rng.random() < _EARLY_SHARE:
+            at = _early(rng, len([c for c in since if c.program == call.program]), life)
+        steps.append(Step("kill", call.program, at))
         last[call.program], lives[call.program] = position, life + 1
     return steps
+
+
+def _early(rng: Random, calls: int, life: int) -> AtCall:
+    """One of the first calls of a life, which are those of its recovery; `calls` are certain to come."""
+    when: When = rng.choice(("before", "after"))
+    return AtCall("change", "*", rng.randint(1, min(_EARLY_CALLS, calls)), when, None, life)
 
 
 def _weights(calls: Sequence[Call]) -> list[float]:
@@ -104,11 +116,18 @@ def _duplicates(rng: Random, messages: Sequence[Message], targets: Sequence[str]
     places = [m for m in messages if m.kind == "published" and m.queue in queues and not m.injected]
     if count and not places:
         raise UsageError("--duplicates: the control run shows no message to the target; drop it, or name a plan")
-    if count > len(places):
-        raise UsageError(f"--duplicates {count}: the control run has only {len(places)} messages; ask for fewer")
-    steps = []
-    for i in sorted(rng.sample(range(len(places)), count)):
-        late = rng.random() < _LATE_SHARE
-        at = AtMessage("published", places[i].queue, places[i].nth)
-        steps.append(Step("duplicate", places[i].queue, at, {"late": True} if late else {}))
-    return steps
+    drawn: dict[int, int] = {}
+    for _ in range(count):
+        # A message that is drawn again gets one more copy: a run has as many copies as were asked for.
+        chosen = rng.randrange(len(places))
+        drawn[chosen] = drawn.get(chosen, 0) + 1
+    return [_duplicate(places[i], rng.random() < _LATE_SHARE, copies) for i, copies in sorted(drawn.items())]
+
+
+def _duplicate(message: Message, late: bool, copies: int) -> Step:
+    options: dict[str, Scalar] = {}
+    if late:
+        options["late"] = True
+    if copies > 1:
+        options["copies"] = copies
+    return Step("duplicate", message.queue, AtMessage("published", message.queue, message.nth), options)

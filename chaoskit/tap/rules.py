@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any
 
-OPERATIONS = ("write", "fsync", "rename", "unlink", "truncate", "create", "mkdir", "send")
+OPERATIONS = ("write", "fsync", "rename", "unlink", "truncate", "create", "mkdir", "send", "change")
 POSITIONS = ("before", "inside", "after")
 ACTIONS = ("kill", "errno", "short", "pause")
 _DIVISIBLE = ("write", "send")
@@ -21,8 +21,8 @@ _NAMED_BYTES = ("first", "middle", "last")
 class Rule:
     """One fault at one place.
 
-    `path` is relative to the watched root (the root itself is ".", a send has the path "broker"), literally or as a
-    pattern of `fnmatch` (`*` also crosses "/"). `nth` counts, from 1, the calls of one life that match operation and
+    `op` "change" is any operation but a send. `path` is relative to the watched root (the root itself is ".", a send
+    has the path "broker"), literally or as a pattern of `fnmatch` (`*` also crosses "/"). `nth` counts, from 1, the calls of one life that match operation and
     path. `byte`, for `inside` and for `short`, is a number of bytes or "first", "middle", "last" (1, n // 2, n - 1
     of n). `life` None means any life. `times` None means this and every later match until `Supervisor.heal`.
     Raises ValueError, in one line, when the parts do not fit together.
@@ -133,7 +133,8 @@ class Arming:
         return found
 
     def _concerns(self, rule: Rule, op: str, path: str) -> bool:
-        return rule.op == op and rule.life in (None, self._life) and (rule.path == path or fnmatchcase(path, rule.path))
+        concerned = rule.op == op or (rule.op == "change" and op != "send")
+        return concerned and rule.life in (None, self._life) and (rule.path == path or fnmatchcase(path, rule.path))
 
     def due(self, op: str, path: str) -> Rule | None:
         """The first rule that the next call at this place meets."""

@@ -30,7 +30,7 @@ def _plain(text: str) -> str:
 def _engine_problem() -> str | None:
     if shutil.which("docker") is None:
         return "there is no docker command"
-    for command in (["docker", "info"], ["docker", "compose", "version"]):
+    for command in (["docker", "version", "--format", "{{.Server.Version}}"], ["docker", "compose", "version"]):
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_ENGINE_LIMIT_S)
         except subprocess.TimeoutExpired:
