@@ -9,7 +9,7 @@ from chaoskit.durable.partition_state import ChunkState, Intent
 
 def put_intent(self: ChunkState, intent: Intent) -> None:
     text = json.dumps({"chunk": intent.chunk_id, "client": intent.client_id, "base": intent.base_bytes})
-    self._disk.replace(self._intent_path, text.encode())
+    self._disk.replace(self._intent_path, text.encode() + b"\n")
 
 
 ChunkState.put_intent = put_intent
