@@ -22,9 +22,10 @@ class Rule:
     """One fault at one place.
 
     `op` "change" is any operation but a send. `path` is relative to the watched root (the root itself is ".", a send
-    has the path "broker"), literally or as a pattern of `fnmatch` (`*` also crosses "/"). `nth` counts, from 1, the calls of one life that match operation and
-    path. `byte`, for `inside` and for `short`, is a number of bytes or "first", "middle", "last" (1, n // 2, n - 1
-    of n). `life` None means any life. `times` None means this and every later match until `Supervisor.heal`.
+    has the path "broker"), literally or as a pattern of `fnmatch` (`*` also crosses "/"). `nth` counts, from 1, the
+    calls of one life that match operation and path. `byte`, for `inside` and for `short`, is a number of bytes or
+    "first", "middle", "last" (1, n // 2, n - 1 of n). `life` None means any life. `times` None means this and every
+    later match until `Supervisor.heal`.
     Raises ValueError, in one line, when the parts do not fit together.
     """
 

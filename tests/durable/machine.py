@@ -232,6 +232,12 @@ class Machine:
         parent, name = self._entry(path)
         parent.entries[name] = _Directory()
 
+    def rmdir(self, path: str, /) -> None:
+        self._enter(f"rmdir {self._name(path)}")
+        os.rmdir(path)
+        parent, name = self._entry(path)
+        del parent.entries[name]
+
 
 def _content(fd: int) -> bytes:
     with open(f"/proc/self/fd/{fd}", "rb") as file:
