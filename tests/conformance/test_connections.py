@@ -64,7 +64,9 @@ def test_an_unknown_vhost_is_refused_with_the_reason(raw: Callable[[], RawClient
 def test_a_foreign_protocol_is_answered_with_ours_and_cut_off(raw: Callable[[], RawClient], sent: bytes) -> None:
     client = raw()
     client.send_bytes(sent)
-    assert client.receive_raw() == PROTOCOL_HEADER
+    # RabbitMQ 4 answers what is not AMQP at all with the header of AMQP 1.0, and a wrong 0-9-x with 0-9-1.
+    answers = {PROTOCOL_HEADER} if sent.startswith(b"AMQP") else {PROTOCOL_HEADER, b"AMQP\x03\x01\x00\x00"}
+    assert client.receive_raw() in answers
     assert client.rest() == []
 
 

@@ -99,10 +99,21 @@ def test_contents_of_two_channels_may_be_interleaved(wire: RawClient, name: Call
 def test_properties_and_headers_come_back_bit_by_bit(wire: RawClient, name: Callable[[], str]) -> None:
     queue = name()
     wire.declare(queue)
-    table = b"\x01tt\x01\x01bb\xff\x01ss\xff\xfe\x01II\xff\xff\xff\xfe\x01ll" + struct.pack(">q", -2)
-    table += b"\x01dd" + struct.pack(">d", 1.5) + b"\x01SS\x00\x00\x00\x02\xc3\xa4" + b"\x01VV"
-    table += b"\x01TT" + struct.pack(">Q", 1_700_000_000) + b"\x01xx\x00\x00\x00\x02\x00\xff"
-    table += b"\x01AA\x00\x00\x00\x05I\x00\x00\x00\x07" + b"\x01FF\x00\x00\x00\x04\x01ab\x05"
+    entries = [
+        b"\x01tt\x01",
+        b"\x01bb\xff",
+        b"\x01ss\xff\xfe",
+        b"\x01II\xff\xff\xff\xfe",
+        b"\x01ll" + struct.pack(">q", -2),
+        b"\x01dd" + struct.pack(">d", 1.5),
+        b"\x01SS\x00\x00\x00\x02\xc3\xa4",
+        b"\x01VV",
+        b"\x01TT" + struct.pack(">Q", 1_700_000_000),
+        b"\x01xx\x00\x00\x00\x02\x00\xff",
+        b"\x01AA\x00\x00\x00\x05I\x00\x00\x00\x07",
+        b"\x01FF\x00\x00\x00\x04\x01ab\x05",
+    ]
+    table = b"".join(entries)
     values = b"\x04text\x04gzip" + struct.pack(">I", len(table)) + table + b"\x02\x05\x01c\x01r\x0560000\x01m"
     values += struct.pack(">Q", 1_700_000_001) + b"\x01t\x05guest\x01a"
     flags = struct.pack(">H", 0b1111_1111_1111_1000)
@@ -111,7 +122,12 @@ def test_properties_and_headers_come_back_bit_by_bit(wire: RawClient, name: Call
     wire.send_bytes(_frame(HEADER, sent))
     wire.send(commands.Basic.Get(queue=queue, no_ack=True))
     wire.expect(commands.Basic.GetOk)
-    assert wire.receive_raw() == _frame(HEADER, sent)
+    received, expected = wire.receive_raw(), _frame(HEADER, sent)
+    # RabbitMQ 4 hands the entries of a table on in an order of its own; nothing else may change.
+    before, _, after = expected.partition(table)
+    assert received.startswith(before) and received.endswith(after)
+    assert len(received) == len(expected)
+    assert [entry for entry in entries if entry not in received] == []
 
 
 def test_a_frame_of_the_agreed_size_is_taken(wire: RawClient) -> None:

@@ -215,4 +215,4 @@ def _reserved(what: str, name: str) -> AmqpError:
 def _unknown_kind(kind: str) -> AmqpError:
     if kind == "headers":
         return not_implemented("a headers exchange")
-    return AmqpError(Reply.COMMAND_INVALID, f"unknown exchange type '{kind}'")
+    return AmqpError(Reply.PRECONDITION_FAILED, f"unknown exchange type '{kind}'")
