@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,10 @@ _TAIL_BYTES = 256
 
 
 class Taps:
-    """Starts programs, the targets under the tap. `broker` and `root` say, for a program, what is watched."""
+    """Starts programs, the targets under the tap. `broker` and `root` say, for a program, what is watched.
+
+    `others_still` keeps those who share a program's directory from looking into it while it changes.
+    """
 
     def __init__(
         self,
@@ -28,12 +32,13 @@ class Taps:
         broker: Callable[[str], tuple[str, int]],
         root: Callable[[str], Path],
         starter: Starter,
+        others_still: Callable[[str], AbstractContextManager[None]],
         targets: Collection[str],
         surveyed: bool = False,
     ) -> None:
         self._pipeline, self._executor = pipeline, executor
         self._broker, self._root = broker, root
-        self._starter, self._targets = starter, targets
+        self._starter, self._others_still, self._targets = starter, others_still, targets
         # A child that escaped can outlive its program, so an old life's tap may end after the next life began.
         self._supervisors: dict[tuple[str, int], tap.Supervisor] = {}
         self._lasting: set[int] = set()
@@ -76,7 +81,8 @@ class Taps:
         """The power was cut when the last life ended: before the next one, the files are what the disk kept."""
         state = self._to_lose.pop(program, None)
         if state is not None:
-            self._shadows[self._root(program)].apply(state)
+            with self._others_still(program):
+                self._shadows[self._root(program)].apply(state)
 
     def _rules(self, program: str) -> list[tap.Rule]:
         steps = [(i, step) for i, step in self._executor.call_steps() if step.target == program]

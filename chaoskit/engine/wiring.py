@@ -38,6 +38,7 @@ async def assemble_local(
         broker=lambda program: ("127.0.0.1", connections.proxy_port(program)),
         root=runtime.data_dir,
         starter=starter,
+        others_still=runtime.others_still,
         surveyed=surveyed,
         targets=_tapped(scenario, executor) if tapped and tap_unavailable() is None else (),
     )

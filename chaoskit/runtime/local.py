@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from chaoskit.model.errors import EnvironmentProblem
@@ -117,6 +117,22 @@ class LocalRuntime:
 
     def resume(self, program: str) -> None:
         self._signal(program, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def others_still(self, program: str) -> Iterator[None]:
+        """While the block changes the data directory of `program`, those who share it stand still: they see no half."""
+        shared = self.scenario.data_name(program)
+        others = [
+            process
+            for name, process in self._processes.items()
+            if name != program and self.scenario.data_name(name) == shared and self.running(name)
+        ]
+        stopped = [process for process in others if process.stop()]
+        try:
+            yield
+        finally:
+            for process in stopped:
+                process.signal(signal.SIGCONT)
 
     async def ended(self, program: str) -> None:
         """Wait until no life of the program is left."""

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,10 @@ LINE_LIMIT = 4096
 _READ_BYTES = 65536
 # A dead program's pipe may be held open by a child that escaped; its lines are not waited for longer than this.
 _DRAIN_S = 0.5
+# Stopped, traced, a zombie, dead or gone: none of these runs any further.
+_AT_REST = ("T", "t", "Z", "X", "")
+_STOPPING_S = 0.5
+_LOOK_AGAIN_S = 0.0002
 _DRAIN_READS = 32
 # A program that floods must not fill the disk.
 _LOG_LIMIT_BYTES = 64 * 1024 * 1024
@@ -43,6 +48,14 @@ def spawn_plain(launch: Launch) -> int:
     # The exit is awaited by `Process`; without this, Popen would complain that nobody did.
     process.returncode = 0
     return process.pid
+
+
+def _state_of(pid: int) -> str:
+    """The state of a process as Linux names it; empty when it is gone, or not to be known on this system."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
 
 
 class Lines:
@@ -98,6 +111,17 @@ class Process:
         if self.code is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
+
+    def stop(self) -> bool:
+        """Stop the program and wait a moment until it is; False when it was stopped already, or has ended."""
+        if self.code is not None or _state_of(self.pid) in _AT_REST:
+            return False
+        self.signal(signal.SIGSTOP)
+        deadline_s = time.monotonic() + _STOPPING_S
+        # A call that the program is in ends first, which takes it no longer than a turn on a busy machine.
+        while _state_of(self.pid) not in _AT_REST and time.monotonic() < deadline_s:
+            time.sleep(_LOOK_AGAIN_S)
+        return True
 
     def _watch(self) -> None:
         if sys.platform == "linux":
