@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from chaoskit.proxy import wire
 from chaoskit.proxy.events import (
@@ -86,6 +87,13 @@ class Injector:
         """Wait until every copy that was put is published or lost; each takes `timeout_s` at most."""
         while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
+
+    def when_idle(self, then: Callable[[], None]) -> None:
+        """Call `then` when every copy that was put is published or lost; at once when that is so now."""
+        if self._task is None or self._task.done():
+            then()
+        else:
+            self._task.add_done_callback(lambda _: then())
 
     async def close(self) -> None:
         """Give up what still waits and close the connection."""

@@ -150,13 +150,14 @@ class End(asyncio.Protocol):
 class Link:
     """A client's connection and the one to the broker that stands for it.
 
-    `publish_copy` takes the duplicates; `on_disconnected` is called once, when the first of the two ends is gone.
+    `publish_copy` takes the duplicates, and calls back when they are with the broker; `on_disconnected` is called
+    once, when the first of the two ends is gone.
     """
 
     def __init__(
         self,
         conversation: Conversation,
-        publish_copy: Callable[[Copy], None],
+        publish_copy: Callable[[Copy, Callable[[], None]], None],
         on_disconnected: Callable[[], None],
     ) -> None:
         self._conversation = conversation
@@ -169,6 +170,7 @@ class Link:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Is set when both sockets are closed."""
         self._sockets: set[End] = set()
+        self._copies = 0
 
     def other(self, end: End) -> End:
         """The opposite end."""
@@ -203,7 +205,7 @@ class Link:
         target = self.other(source)
         target.write(out.chunks)
         for copy in out.copies:
-            self._publish_copy(copy)
+            self._publish(copy)
         if out.wait_s is not None:
             source.delay(out.wait_s, lambda: self._resume(source))
         if out.cut:
@@ -211,6 +213,22 @@ class Link:
         if out.ended:
             target.close_softly()
             self._conversation.close()
+
+    def _publish(self, copy: Copy) -> None:
+        """Both ends wait for a copy: a publisher that waits for confirms then sends nothing in between."""
+        if copy.late:
+            self._publish_copy(copy, lambda: None)
+            return
+        self._copies += 1
+        self.client.hold("copy")
+        self.broker.hold("copy")
+        self._publish_copy(copy, self._published)
+
+    def _published(self) -> None:
+        self._copies -= 1
+        if not self._copies:
+            self.client.release("copy")
+            self.broker.release("copy")
 
     def finishing(self, end: End) -> None:
         """`end` is gone: what comes for it from the other side has no reader, so nobody saw it."""

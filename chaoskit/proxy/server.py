@@ -7,6 +7,7 @@ loop and have to be quick; an exception in one breaks the connection it came fro
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 from chaoskit.proxy.conversation import Conversation
@@ -124,11 +125,13 @@ class Proxy:
         if link.join():
             self._tell("connected")
 
-    def _publish_copy(self, copy: Copy) -> None:
+    def _publish_copy(self, copy: Copy, then: Callable[[], None]) -> None:
         if self._injector is None:
             self._tell("copy-lost", "this proxy was given no injector")
+            then()
         else:
             self._injector.put(copy)
+            self._injector.when_idle(then)
 
     def _change(self, change: Change) -> None:
         if self._on_change is not None:

@@ -360,3 +360,14 @@ def test_what_was_seen_of_a_program_that_died_with_unread_deliveries_arrives(ben
     assert [seen.preview for seen in bench.of("published")] == numbers != []
     count = len(numbers) if bench.upstream.embedded else 1
     assert bench.contents(target, count) == numbers[:count]
+
+
+def test_a_copy_comes_right_behind_its_message_when_the_publisher_waits_for_confirms(bench):
+    queue = bench.queue()
+    bench.answer = lambda seen: Duplicate() if seen.kind == "published" and not seen.injected else FORWARD
+    channel = bench.channel(bench.proxy("runner").port)
+    channel.confirm_delivery()
+    bodies = [str(number).encode() for number in range(20)]
+    for body in bodies:
+        channel.basic_publish("", queue, body)
+    assert bench.contents(queue, 40) == [body for body in bodies for _ in range(2)]
