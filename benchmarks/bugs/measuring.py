@@ -27,8 +27,8 @@ from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.plan import Plan, Step
 from chaoskit.model.triggers import AtTime
 
-# A handful of random kills would say little of their chances.
-_FEWEST_KILLS = 30
+# A handful of random kills would say little of their chances, and hundreds no more than this.
+FEWEST_KILLS, MOST_KILLS = 30, 150
 _LIMITS = Limits(timeout_s=10.0, quiet_s=1.0, grace_s=0.0)
 
 
@@ -100,9 +100,10 @@ def _made(first: _First, known: int) -> Explored:
 
 
 def randomly_killed(staged: Staged, experiments: int, seed: int, jobs: int, directory: Path) -> Killed:
-    """Kill worker-2 at a random time in as many runs as there were `experiments`, and in some more if they were few."""
+    """Kill worker-2 at a random time in as many runs as there were `experiments`, but not in too few or too many."""
     source = random.Random(f"{seed}/{staged.bug.name}")
-    return asyncio.run(_randomly_killed(staged, max(_FEWEST_KILLS, experiments), source, jobs, directory))
+    runs = min(max(FEWEST_KILLS, experiments), MOST_KILLS)
+    return asyncio.run(_randomly_killed(staged, runs, source, jobs, directory))
 
 
 async def _randomly_killed(staged: Staged, runs: int, source: random.Random, jobs: int, directory: Path) -> Killed:

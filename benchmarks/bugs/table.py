@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from catalogue import Bug
-from measuring import Explored, Killed
+from measuring import FEWEST_KILLS, MOST_KILLS, Explored, Killed
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def _opening(planted: Sequence[Result], seed: int, machine: str) -> list[str]:
         "Each row is a worker of a bundled scenario with one mistake; its program stands in `benchmarks/bugs/`.",
         "",
         f"- `chaoskit explore` finds **{len(found)} of {len(planted)}**.",
-        f"- As many SIGKILLs at random times (30 where that is fewer) find {len(lucky)} of {len(planted)};"
-        f" {hits} of {runs} such runs failed.",
+        f"- As many runs with a SIGKILL at a random time (but {FEWEST_KILLS} to {MOST_KILLS})"
+        f" find {len(lucky)} of {len(planted)}; {hits} of {runs} such runs failed.",
         "",
         'Experiments and seconds are those until the first failure was confirmed by two more runs; "control run" means',
         "that the run without a fault fails already. Random kills are made in the same laboratories at a time drawn",
