@@ -99,10 +99,14 @@ def _made(first: _First, known: int) -> Explored:
     return Explored("", first.experiments, known, round(first.seconds, 1))
 
 
-def randomly_killed(staged: Staged, experiments: int, seed: int, jobs: int, directory: Path) -> Killed:
-    """Kill worker-2 at a random time in as many runs as there were `experiments`, but not in too few or too many."""
+def kills_for(made: Explored) -> int:
+    """How many random kills to compare with: as many as experiments, but not too few and not too many."""
+    return min(max(FEWEST_KILLS, made.experiments), MOST_KILLS)
+
+
+def randomly_killed(staged: Staged, runs: int, seed: int, jobs: int, directory: Path) -> Killed:
+    """Kill worker-2 at a random time, in so many runs."""
     source = random.Random(f"{seed}/{staged.bug.name}")
-    runs = min(max(FEWEST_KILLS, experiments), MOST_KILLS)
     return asyncio.run(_randomly_killed(staged, runs, source, jobs, directory))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from catalogue import BUGS, Bug, matching
-from measuring import Explored, Killed, explored, randomly_killed
+from measuring import Explored, Killed, explored, kills_for, randomly_killed
 from staging import stage
 from table import Result, line, page
 
@@ -93,7 +93,7 @@ def _measure(bug: Bug, known: Result | None, directory: Path, wanted: argparse.N
     explored_only = Result(bug, made, None)
     if not killing or explored_only.fails_always:
         return explored_only
-    return Result(bug, made, randomly_killed(staged, made.experiments, wanted.seed, wanted.jobs, place / "random"))
+    return Result(bug, made, randomly_killed(staged, kills_for(made), wanted.seed, wanted.jobs, place / "random"))
 
 
 @contextlib.contextmanager

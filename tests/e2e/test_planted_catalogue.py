@@ -14,7 +14,7 @@ HERE = Path(__file__).parents[2] / "benchmarks" / "bugs"
 sys.path.insert(0, str(HERE))
 
 from catalogue import BUGS, Bug, matching  # noqa: E402
-from measuring import Explored, busy_s, explored, randomly_killed  # noqa: E402
+from measuring import Explored, busy_s, explored, kills_for, randomly_killed  # noqa: E402
 from staging import stage  # noqa: E402
 from table import Result, page  # noqa: E402
 
@@ -48,9 +48,14 @@ def test_a_worker_that_is_as_good_survives_where_a_bug_would_be(empty: Path) -> 
 
 def test_random_kills_fall_into_the_busy_time_and_are_counted(empty: Path) -> None:
     (bug,) = matching("stateful/s01")
-    killed = randomly_killed(stage(bug, empty / "scenario"), 0, seed=1, jobs=2, directory=empty / "random")
-    assert killed.runs == 30
-    assert 0 <= killed.found < 30
+    killed = randomly_killed(stage(bug, empty / "scenario"), 6, seed=1, jobs=2, directory=empty / "random")
+    assert killed.runs == 6
+    assert 0 <= killed.found < 6
+
+
+def test_random_kills_are_as_many_as_experiments_within_bounds() -> None:
+    counts = [kills_for(Explored("experiment", experiments, 999, 1.0)) for experiments in (1, 77, 900)]
+    assert counts == [30, 77, 150]
 
 
 def test_the_busy_time_ends_with_the_last_message() -> None:
