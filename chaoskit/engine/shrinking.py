@@ -14,6 +14,7 @@ from chaoskit.engine.lab import Task
 from chaoskit.engine.laboratories import Laboratories
 from chaoskit.engine.run import replay_request
 from chaoskit.engine.rundir import RunDir
+from chaoskit.faults import TABLE
 from chaoskit.model import plan as plans
 from chaoskit.model.errors import UsageError
 from chaoskit.model.exit_codes import ExitCode
@@ -68,7 +69,7 @@ class _Search:
             kept = await self._fails(plan)
             if kept is None:
                 raise UsageError(f"the plan did not fail in {_TIMES} runs: what failed before is flaky")
-            shrinker = Shrinker(plan)
+            shrinker = Shrinker(plan, lambda step: TABLE[step.fault].kills)
             while shrinker.candidate is not None and time.monotonic() < self._deadline:
                 directory = await self._fails(shrinker.candidate)
                 kept = directory or kept

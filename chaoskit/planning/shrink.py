@@ -5,19 +5,22 @@ failure-inducing input", 2002), then simpler triggers: a kill before or after in
 option.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from chaoskit.model.plan import Plan, Step
 from chaoskit.model.triggers import AtCall, AtLog, AtMessage
 
+EndsLife = Callable[[Step], bool]
+
 
 class Shrinker:
     """Feeds candidates one at a time: ask `candidate`, make the run, tell `failed`. `best` is the smallest so far."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, ends_life: EndsLife = lambda step: step.fault == "kill") -> None:
         self.best = plan
+        self._ends_life = ends_life
         self._tried = {_key(plan)}
         self._candidates = self._all(plan)
         self.candidate: Plan | None = None
@@ -36,9 +39,8 @@ class Shrinker:
         if self.candidate is not None:
             self._tried.add(_key(self.candidate))
 
-    @staticmethod
-    def _all(plan: Plan) -> Iterator[Plan]:
-        yield from (msgspec.structs.replace(plan, steps=steps) for steps in fewer(plan.steps))
+    def _all(self, plan: Plan) -> Iterator[Plan]:
+        yield from (msgspec.structs.replace(plan, steps=steps) for steps in fewer(plan.steps, self._ends_life))
         for i, step in enumerate(plan.steps):
             for simpler in simpler_steps(step):
                 yield msgspec.structs.replace(plan, steps=(*plan.steps[:i], simpler, *plan.steps[i + 1 :]))
@@ -49,15 +51,30 @@ def _key(plan: Plan) -> bytes:
     return msgspec.json.encode(plan)
 
 
-def fewer(steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
+def fewer(steps: tuple[Step, ...], ends_life: EndsLife) -> Iterator[tuple[Step, ...]]:
     """Shorter tuples of steps: large parts left out first, single steps last; never none."""
     size = len(steps) // 2
     while size:
         for start in range(0, len(steps), size):
+            left_out = steps[start : start + size]
             rest = steps[:start] + steps[start + size :]
             if rest:
-                yield rest
+                yield tuple(_earlier(step, left_out, ends_life) for step in rest)
         size //= 2
+
+
+def _earlier(step: Step, left_out: tuple[Step, ...], ends_life: EndsLife) -> Step:
+    """The step in the life that it falls into when these are left out: each that ended a life before made one more."""
+    at = step.at
+    if not isinstance(at, AtCall) or at.life is None:
+        return step
+    before = sum(
+        1
+        for other in left_out
+        if other.target == step.target and ends_life(other) and isinstance(other.at, AtCall)
+        if other.at.life is not None and other.at.life < at.life
+    )
+    return msgspec.structs.replace(step, at=msgspec.structs.replace(at, life=at.life - before))
 
 
 def simpler_steps(step: Step) -> Iterator[Step]:

@@ -61,3 +61,15 @@ def test_options_that_do_not_matter_go() -> None:
     step = Step("power-loss", "w", AtCall("write", "a"), {"state": "dirs"})
     assert shrunk(Plan(0, (step,)), lambda p: True)[0].steps[0].options == {}
     assert shrunk(Plan(0, (step,)), lambda p: bool(p.steps[0].options))[0].steps[0].options == {"state": "dirs"}
+
+
+def test_later_kills_move_to_an_earlier_life_when_kills_before_them_are_left_out() -> None:
+    plan = Plan(0, tuple(Step("kill", "w", AtCall("write", "a", 1, "before", None, life)) for life in range(8)))
+
+    def fails(candidate: Plan) -> bool:
+        lives = [step.at.life for step in candidate.steps if isinstance(step.at, AtCall)]
+        # Two kills matter, and a step whose life never comes does nothing.
+        return lives[:2] == [0, 1]
+
+    best, _ = shrunk(plan, fails)
+    assert len(best.steps) == 2
