@@ -4,6 +4,8 @@ import json
 import random
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,3 +141,17 @@ def test_a_run_that_did_not_fail_cannot_be_shrunk(chaoskit: Any) -> None:
     assert chaoskit("run", "stateful", "--kills", "1", "--seed", "1").code == 0
     done = chaoskit("shrink", ".chaoskit/latest")
     assert done.code == 2 and "did not fail" in done.err
+
+
+@pytest.mark.soak
+def test_twenty_random_kills_shrink_to_the_two_that_are_needed_together(chaoskit: Any, empty: Path) -> None:
+    """A worker that does not repair a torn tail dies of it only at the start after the next one."""
+    bugs = Path(__file__).parents[2] / "benchmarks" / "bugs"
+    code = "import sys, pathlib, staging, catalogue; bug = next(b for b in catalogue.BUGS if 's12' in b.path.stem)"
+    made = f"sys.path.insert(0, {str(bugs)!r})"
+    script = f"import sys; {made}; {code}; staging.stage(bug, pathlib.Path('s12'))"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=empty)
+    settings = ("--set", "NUM_CHUNKS=12", "--set", "EXPECTED_CHUNKS=12")
+    done = chaoskit("run", "s12", "--kills", "20", *settings, "--seed", "1", "--shrink", timeout_s=300)
+    assert done.code == 1, done.text
+    assert "20 steps shrunk to 2" in done.out, done.out
