@@ -98,7 +98,7 @@ BUGS = (
     Bug("partition/p18_poison_requeue.py", inputs="bad_messages.py"),
     Bug("partition/p20_intent_no_fsync.py"),
     Bug("partition/p22_stale_intent.py"),
-    Bug("partition/p25_recovery_no_fsync.py", faults=("kill", "power-loss"), depth=2, only="[de]:[bs]"),
+    Bug("partition/p25_recovery_no_fsync.py", faults=("kill", "power-loss"), depth=2, only="after*:[bs]*[rt]#1"),
     Bug("partition/p26_no_quoting.py"),
     Bug("partition/p29_off_by_one.py"),
     Bug("stateful/eq_rebuild_no_filter.py"),

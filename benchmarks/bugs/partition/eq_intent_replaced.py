@@ -1,4 +1,4 @@
-"""Replaces the intent at once, by a rename, instead of writing it in place: as good."""
+"""Replaces the intent at once, by a rename, instead of appending it: as good."""
 
 import json
 
