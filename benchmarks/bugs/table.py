@@ -75,7 +75,7 @@ def _opening(planted: Sequence[Result], seed: int, machine: str) -> list[str]:
         "every few seconds, as in most real pipelines, their chances are smaller by orders of magnitude.",
         "",
         "'explore with' names what differs from the defaults. Where it has `--only`, a search in depth 2 was narrowed",
-        "to a few points, to save time: without, the same plan is among those made, after hundreds of others. Rows may have",
+        "to a few points, to save time: without, the same plan comes after hundreds of others. Rows may have",
         "been measured in several sessions (`--results`), so their seconds depend on what else the machine did.",
     ]
 
