@@ -19,11 +19,15 @@ _SENDER_PATIENCE = 3
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds: for the whole run, of quiet until it is given up, and between SIGTERM and SIGKILL at its end."""
+    """Seconds: for the whole run, of quiet until it is given up, and between SIGTERM and SIGKILL at its end.
+
+    `linger_s` is how long a complete run is watched for a last word, such as a verdict that contradicts the first.
+    """
 
     timeout_s: float = 60.0
     quiet_s: float = 3.0
     grace_s: float = 3.0
+    linger_s: float = 0.1
 
 
 @dataclass
@@ -87,6 +91,9 @@ class Conductor:
         while True:
             self.pipeline.changed.clear()
             reason = self._over()
+            if reason == "complete":
+                await asyncio.sleep(self.limits.linger_s)
+                reason = self._over()
             if reason:
                 return reason
             try:

@@ -37,6 +37,7 @@ from chaoskit.runtime.local import kill_marked
 
 _RECORDS = "experiments.jsonl"
 _TIMES_AGAIN = 2
+_LINGER_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class Explorer:
         silence_s = assess.longest_silence_s(self.control)
         length_s = self.control[-1].t_s
         timeout_s = min(self.wish.scenario.timeout_s, max(10.0, 20 * length_s))
-        return Limits(timeout_s, quiet_s=min(timeout_s, max(1.0, 6 * silence_s)), grace_s=0.0)
+        return Limits(timeout_s, quiet_s=min(timeout_s, max(1.0, 6 * silence_s)), grace_s=0.0, linger_s=_LINGER_S)
 
     # --- experiments ---
 
