@@ -18,6 +18,7 @@ class Frontier:
     def __init__(self, faults: Sequence[str], depth: int, only: str | None = None) -> None:
         self._faults, self._depth, self._only = tuple(faults), depth, only
         self._waiting: deque[Experiment] = deque()
+        self._last: deque[Experiment] = deque()
         self._ids: set[str] = set()
         self._keys: set[tuple[object, ...]] = set()
         self._futures: set[tuple[object, ...]] = set()
@@ -25,11 +26,12 @@ class Frontier:
         self.merged = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + len(self._last)
 
     def take(self) -> Experiment | None:
         """The next experiment to make, None when none waits."""
-        return self._waiting.popleft() if self._waiting else None
+        queue = self._waiting or self._last
+        return queue.popleft() if queue else None
 
     def add_control(self, places: Iterable[Place], prior: Sequence[Step]) -> None:
         """Every place of a control run that went with these `prior` steps (doubled messages, or none)."""
@@ -71,7 +73,9 @@ class Frontier:
             if experiment.id in self._ids or not self._wanted(experiment):
                 continue
             self._ids.add(experiment.id)
-            self._waiting.append(experiment)
+            # A recovery sends its whole handshake anew, and changes no file by it: those points come last.
+            again = experiment.depth > 1 and experiment.op == "send"
+            (self._last if again else self._waiting).append(experiment)
             self.found += 1
 
     def _wanted(self, experiment: Experiment) -> bool:

@@ -177,3 +177,12 @@ def test_with_messages_doubled_a_place_is_another_place() -> None:
     assert [e.plan.steps[:-1] for e in found] == [(), (), steps, steps]
     frontier.add_result(found[2], [Place("w", 1, "fsync", "a.csv", 1, 0)], [], "state")
     assert drained(frontier) == []
+
+
+def test_the_sends_of_recoveries_come_last() -> None:
+    frontier = Frontier(("kill",), 2)
+    frontier.add_control([FSYNC], ())
+    first, _ = drained(frontier)
+    frontier.add_result(first, [], [Place("w", 1, "send", "broker", 1, 9), Place("w", 1, "write", "b", 1, 1)], "state")
+    assert len(frontier) == 4
+    assert [e.op for e in drained(frontier)] == ["write", "write", "send", "send"]
