@@ -69,7 +69,7 @@ class PendingIntent(
 
 
 class IntentFile(msgspec.Struct, frozen=True):
-    """`whole`: `intent` is set; `torn`: a crash cut it, which means that there is none. `raw` is what is there."""
+    """`whole`: `intent` is set; `torn`: a crash cut the first one, so there is none. `raw` is what is there of it."""
 
     state: Literal["none", "whole", "torn"]
     intent: PendingIntent | None = None
@@ -205,11 +205,13 @@ def _chunk_line(number: int, line: bytes, fault_in: Callable[[str], str], seen: 
 
 
 def parse_intent(data: bytes) -> IntentFile:
-    """The intent file: one JSON object, empty when there is no intent."""
-    if not data:
-        return IntentFile("none")
+    """The intent file: one JSON object a line, the last whole one counts; a torn line after it was never made."""
+    whole, newline, torn = data.rpartition(b"\n")
+    if not newline:
+        return IntentFile("torn", raw=shown_bytes(torn)) if torn else IntentFile("none")
+    last = whole.rpartition(b"\n")[2]
     try:
-        intent = msgspec.json.decode(data, type=PendingIntent)
+        intent = msgspec.json.decode(last, type=PendingIntent)
     except (msgspec.DecodeError, RecursionError):
-        return IntentFile("torn", raw=shown_bytes(data))
-    return IntentFile("whole", intent, shown_bytes(data))
+        return IntentFile("torn", raw=shown_bytes(last))
+    return IntentFile("whole", intent, shown_bytes(last + newline + torn))

@@ -138,6 +138,14 @@ def test_an_intent_is_whole_torn_or_none() -> None:
     assert parse_intent(b"[" * 100_000).state == "torn"
 
 
+def test_the_last_whole_intent_counts() -> None:
+    lines = b"".join(b'{"chunk": "T-%d", "client": "T", "base": {"0": %d}}\n' % (n, n) for n in (1, 2, 3))
+    for torn in (b"", b'{"chunk": "T-4", "cl'):
+        intent = parse_intent(lines + torn).intent
+        assert intent is not None
+        assert (intent.chunk_id, intent.base_bytes) == ("T-3", {0: 3})
+
+
 @given(st.binary(max_size=100))
 def test_any_bytes_are_a_layout_or_none(data: bytes) -> None:
     layout = parse_layout(data)
