@@ -64,6 +64,8 @@ install_engine() {
 start_engine() {
   engine_answers && return
   say "starting dockerd, its log is $DOCKERD_LOG"
+  # No engine answers, so what these files name is dead, or a zombie that nobody reaps and that looks alive to dockerd.
+  rm -f "$DOCKERD_PID" /run/docker/containerd/containerd.pid /run/docker/containerd/*.sock*
   # A session of its own: Ctrl-C and the end of a CI step are for the caller, not for the engine. With no descriptor of
   # the caller's left open in it, nobody who reads this script's output waits for the engine to end.
   setsid dockerd --pidfile "$DOCKERD_PID" >"$DOCKERD_LOG" 2>&1 </dev/null &

@@ -90,8 +90,8 @@ class Listener:
         self._outgoing_at = _address(self._outgoing)
         self._poll = select.poll()
         self._poll.register(listener_fd, select.POLLIN)
-        # The program and its supervisor take turns, so waking the one on the processor of the other is quickest. Kernels
-        # before 6.6 do not know the flag, and do without.
+        # The program and its supervisor take turns, so waking the one on the processor of the other is quickest.
+        # Kernels before 6.6 do not know the flag, and do without.
         _ioctl(listener_fd, _SET_FLAGS, _SYNC_WAKE_UP)
 
     def close(self) -> None:
