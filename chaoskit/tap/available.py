@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -11,15 +12,25 @@ if TYPE_CHECKING:
     from chaoskit.tap.kernel import Listener
 
 
+# A file that the supervisor made is handed over and the call answered in one step (SECCOMP_ADDFD_FLAG_SEND), since 5.14.
+_OLDEST = (5, 14)
+
+
 @functools.cache
 def unavailable() -> str | None:
     """None when a child can be tapped, else one line that says why not. Forks once; later calls cost nothing."""
     if not sys.platform.startswith("linux"):
         return f"the tap needs Linux, this is {sys.platform}"
+    if _version() < _OLDEST:
+        return f"the tap needs Linux {_OLDEST[0]}.{_OLDEST[1]} or newer, this is {os.uname().release}"
     try:
         return _try_child()
     except OSError as error:
         return f"the tap does not work here: {error.strerror or error}"
+
+
+def _version() -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
 
 
 def _try_child() -> str | None:
@@ -31,7 +42,7 @@ def _try_child() -> str | None:
     listener = Listener(child.listener_fd or -1)
     try:
         if listener.wait(1.0) != READY or not listener.receive():
-            return "the tap does not work here: the kernel delivers no notification (Linux 5.9 or newer is needed)"
+            return "the tap does not work here: the kernel delivers no notification"
         return _look_inside(listener, child.pidfd)
     finally:
         listener.close()
