@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from chaoskit.tap.kernel import Listener
 
 
-# A file that the supervisor made is handed over and the call answered in one step (SECCOMP_ADDFD_FLAG_SEND), since 5.14.
+# SECCOMP_ADDFD_FLAG_SEND hands over a file that the supervisor made and answers the call in one step: since 5.14.
 _OLDEST = (5, 14)
 
 
