@@ -1,4 +1,4 @@
-"""Ten thousand experiments on the correct workers: not one false alarm. Takes a quarter of an hour on two cores."""
+"""Ten thousand experiments on the correct workers: not one false alarm. Takes half an hour on two cores."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from chaoskit.planning.experiments import FAULTS
 
 WISHES: list[tuple[str, dict[str, int], tuple[str, ...], int, bool]] = [
     ("stateful", {}, ("kill", "power-loss", "short-write"), 2, False),
-    ("partition-writes", {}, FAULTS, 1, True),
-    ("stateful", {"NUM_CHUNKS": 3, "EXPECTED_CHUNKS": 3}, FAULTS, 1, True),
     ("partition-writes", {}, ("kill",), 2, False),
     ("stateful", {"NUM_CHUNKS": 3, "EXPECTED_CHUNKS": 3}, ("kill",), 2, False),
+    ("stateful", {}, FAULTS, 1, True),
+    ("partition-writes", {}, FAULTS, 1, True),
 ]
 EXPERIMENTS = 10_000
 
