@@ -205,6 +205,8 @@ class Pipeline:
         def run() -> None:
             self._timers.discard(timer)
             action()
+            # Without a timer the pipeline may be settled now, and somebody waits for that.
+            self.changed.set()
 
         timer = asyncio.get_running_loop().call_later(delay_s, run)
         self._timers.add(timer)

@@ -155,3 +155,15 @@ def test_twenty_random_kills_shrink_to_the_two_that_are_needed_together(chaoskit
     done = chaoskit("run", "s12", "--kills", "20", *settings, "--seed", "1", "--shrink", timeout_s=300)
     assert done.code == 1, done.text
     assert "20 steps shrunk to 2" in done.out, done.out
+
+
+def test_late_copies_are_sent_when_the_last_thing_to_wait_for_was_a_fault_that_heals(
+    chaoskit: Any, empty: Path
+) -> None:
+    """Found by the soak: nothing happened after the healing, so nobody looked whether the late copies were due."""
+    steps = [{"duplicate": "queue-1-2", "at": {"message": n}, "late": True} for n in (1, 2)]
+    steps += [{"eio": "worker-2", "at": {"unlink": "metadata/CLI2.csv"}, "for_s": 0.3}]
+    steps += [{"kill": "worker-2", "at": {"delivered": "queue-1-2", "nth": 7}}]
+    (empty / "plan.json").write_text(json.dumps({"seed": 0, "steps": steps}))
+    done = chaoskit("run", "stateful", "--plan", "plan.json", "--no-control")
+    assert done.code == 0, done.text
