@@ -28,6 +28,7 @@ _DRAIN_S = 0.5
 _AT_REST = ("T", "t", "Z", "X", "")
 _STOPPING_S = 0.5
 _LOOK_AGAIN_S = 0.0002
+_EXEC_LOOKS = 50
 _DRAIN_READS = 32
 # A program that floods must not fill the disk.
 _LOG_LIMIT_BYTES = 64 * 1024 * 1024
@@ -220,10 +221,17 @@ def owned() -> dict[str, str]:
 
 def variables_of(pid: int) -> list[bytes]:
     """The environment that a process was started with; empty when it cannot be read."""
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
+    for _ in range(_EXEC_LOOKS):
+        try:
+            found = Path(f"/proc/{pid}/environ").read_bytes()
+            if found or not os.readlink(f"/proc/{pid}/exe"):
+                return found.split(b"\0")
+        except OSError:
+            # Gone, somebody else's, a zombie, or a thread of the kernel, which has no executable.
+            return []
+        # Empty for the moment in which it becomes another program: one that is not seen now would outlive its run.
+        time.sleep(_LOOK_AGAIN_S)
+    return []
 
 
 def _carries(pid: int, run: str) -> bool:
