@@ -117,9 +117,6 @@ class LocalConnections:
     def consuming(self, program: str) -> bool:
         return bool(self._proxies[program].consumers())
 
-    def connected(self, program: str) -> bool:
-        return self._proxies[program].connected
-
     def drained(self) -> bool:
         return not self._held() and not self._waiting()
 

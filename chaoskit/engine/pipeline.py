@@ -45,8 +45,6 @@ class Connections(Protocol):
     def consuming(self, program: str) -> bool:
         """Whether the program consumes from a queue right now."""
 
-    def connected(self, program: str) -> bool: ...
-
     def drained(self) -> bool:
         """No message waits in a queue that somebody consumes, none is unacknowledged, none is held back."""
 

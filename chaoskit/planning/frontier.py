@@ -36,7 +36,7 @@ class Frontier:
     def add_control(self, places: Iterable[Place], prior: Sequence[Step]) -> None:
         """Every place of a control run that went with these `prior` steps (doubled messages, or none)."""
         for place in places:
-            self._keys.add((tuple(map(str, prior)), *place.key))
+            self._keys.add((_context(prior), *place.key))
             self._add(at_place(place, self._faults, prior))
 
     def add_plan(self, experiment: Experiment) -> None:
@@ -49,7 +49,7 @@ class Frontier:
         if any("for_s" in step.options for step in steps):
             # How often the program died until it was healed is up to the clock: its lives cannot be named again.
             return
-        context = tuple(str(step) for step in steps if step.fault == "duplicate")
+        context = _context(steps)
         for place in later:
             key = (context, *place.key)
             if key not in self._keys:

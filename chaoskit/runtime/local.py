@@ -98,10 +98,6 @@ class LocalRuntime:
         process = self._processes.get(program)
         return process is not None and not process.ended.is_set()
 
-    def pid(self, program: str) -> int | None:
-        """The process id of the running life, None when there is none."""
-        return self._processes[program].pid if self.running(program) else None
-
     def _signal(self, program: str, number: int) -> None:
         if program in self._processes:
             self._processes[program].signal(number)
@@ -133,11 +129,6 @@ class LocalRuntime:
         finally:
             for process in stopped:
                 process.signal(signal.SIGCONT)
-
-    async def ended(self, program: str) -> None:
-        """Wait until no life of the program is left."""
-        if program in self._processes:
-            await self._processes[program].ended.wait()
 
     async def close(self, grace_s: float) -> None:
         for program in self._processes:
