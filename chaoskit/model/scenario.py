@@ -19,15 +19,34 @@ Scalar = str | int | float | bool
 Restart = Literal["chaoskit", "engine", "none"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_IN_CONTAINER = re.compile(r"/[^\0]+")
 
 
 class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One program: its command (local runtime), its data directory, its environment, what must be ready before."""
+    """One program: its command (local runtime), its data directory, its environment, what must be ready before.
 
-    command: tuple[str, ...]
+    On the compose runtime it is the service of its name, or `service`, and what is watched is `data_dir` inside its
+    container; without a `command` it runs there only.
+    """
+
+    command: tuple[str, ...] = ()
+    service: str | None = None
+    data_dir: str = "/app/worker-data"
     data: str | None = None
     environment: dict[str, Scalar] = {}
     after: tuple[str, ...] = ()
+
+
+class Compose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A Compose project, its paths relative to the scenario's folder; a lone path in the file stands for `files`.
+
+    `broker` names the service that is the broker where that cannot be seen from the project.
+    """
+
+    files: tuple[str, ...]
+    profiles: tuple[str, ...] = ()
+    env_files: tuple[str, ...] = ()
+    broker: str | None = None
 
 
 class Verifier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,7 +73,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     summary: str = ""
     parameters: dict[str, Scalar] = {}
     explore: dict[str, Scalar] = {}
-    compose: str | None = None
+    compose: Compose | None = None
     broker: bool = True
     restart: Restart = "chaoskit"
     timeout_s: float = 60
@@ -63,6 +82,10 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def data_name(self, program: str) -> str:
         """The data directory of `program`: the one it names, else one of its own."""
         return self.programs[program].data or program
+
+    def service_of(self, program: str) -> str:
+        """The Compose service that a program is."""
+        return self.programs[program].service or program
 
     def with_parameters(self, changes: Mapping[str, Scalar]) -> "Scenario":
         """The same scenario with other parameters. Raises UsageError for one that it does not have."""
@@ -108,6 +131,8 @@ def parse(source: Source, folder: Path) -> Scenario:
         raise source.error("a scenario has no such field", ("folder",))
     if isinstance(data.get("target"), str):
         data["target"] = [data["target"]]
+    if isinstance(data.get("compose"), str):
+        data["compose"] = {"files": [data["compose"]]}
     programs = data.get("programs")
     if isinstance(programs, dict):
         for name, program in programs.items():
@@ -122,6 +147,8 @@ def _check(scenario: Scenario, source: Source) -> None:
     _check_references(scenario, source)
     _check_order(scenario, source)
     _check_patterns(scenario.verifier, source)
+    if scenario.compose is not None and not scenario.compose.files:
+        raise source.error("name at least one Compose file", ("compose", "files"))
     if scenario.timeout_s <= 0:
         raise source.error("must be more than 0 seconds", ("timeout_s",))
     expect = scenario.verifier.expect
@@ -144,8 +171,12 @@ def _check_names(scenario: Scenario, source: Source) -> None:
         need(name, _NAME, ("programs", name))
         if program.data is not None:
             need(program.data, _NAME, ("programs", name, "data"))
-        if not program.command:
+        if not program.command and scenario.compose is None:
             raise source.error("a command has at least one word", ("programs", name, "command"))
+        if program.service is not None:
+            need(program.service, _NAME, ("programs", name, "service"))
+        if not _IN_CONTAINER.fullmatch(program.data_dir) or ".." in program.data_dir.split("/"):
+            raise source.error("must be an absolute path inside the container", ("programs", name, "data_dir"))
         for variable in program.environment:
             need(variable, _PARAMETER, ("programs", name, "environment", variable))
     for parameter in scenario.parameters:

@@ -69,6 +69,8 @@ class LocalRuntime:
         )
 
     def _argv(self, program: str) -> list[str]:
+        if not self.scenario.programs[program].command:
+            raise EnvironmentProblem(f"{program} has no `command`: run it with --runtime compose, or give it one")
         first, *rest = self.scenario.programs[program].command
         if first in ("python", "python3"):
             return [sys.executable, *rest]
