@@ -4,6 +4,7 @@ Sees every message and acknowledgement before it goes on and may delay, drop, du
 changes no byte otherwise. AMQP 0-9-1 without TLS only; it queues nothing and declares nothing itself.
 """
 
+from chaoskit.proxy.client import ClientError
 from chaoskit.proxy.events import (
     FORWARD,
     Action,
@@ -15,11 +16,13 @@ from chaoskit.proxy.events import (
     Duplicate,
     Forward,
     Kind,
+    Login,
     OnChange,
     OnMessage,
     Seen,
 )
 from chaoskit.proxy.injector import Injector
+from chaoskit.proxy.inquirer import Depth, Inquirer
 from chaoskit.proxy.server import Proxy
 from chaoskit.proxy.topology import Topology
 
@@ -27,14 +30,18 @@ __all__ = [
     "FORWARD",
     "Action",
     "Change",
+    "ClientError",
     "Counts",
     "Cut",
     "Delay",
+    "Depth",
     "Drop",
     "Duplicate",
     "Forward",
     "Injector",
+    "Inquirer",
     "Kind",
+    "Login",
     "OnChange",
     "OnMessage",
     "Proxy",

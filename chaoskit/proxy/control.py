@@ -14,7 +14,7 @@ from pamqp import base, commands
 
 from chaoskit.proxy import wire
 from chaoskit.proxy.channel import Channel, Consumer, Request
-from chaoskit.proxy.events import ChangeKind
+from chaoskit.proxy.events import ChangeKind, Login, OnLogin
 from chaoskit.proxy.topology import Binding, Topology
 
 _REPLIES: dict[int, frozenset[int]] = {
@@ -39,11 +39,15 @@ _M = TypeVar("_M", bound=base.Frame)
 
 
 class Control:
-    """The channels of one connection. `on_change` hears of consumers that come and go."""
+    """The channels of one connection. `on_change` hears of consumers that come and go, `on_login` who it is."""
 
-    def __init__(self, topology: Topology, on_change: Callable[[ChangeKind, str], None]) -> None:
+    def __init__(
+        self, topology: Topology, on_change: Callable[[ChangeKind, str], None], on_login: OnLogin | None = None
+    ) -> None:
         self._topology = topology
         self._on_change = on_change
+        self._on_login = on_login
+        self._who = ("", "")
         self._channels: dict[int, Channel] = {}
         self._exclusive_queues: set[str] = set()
 
@@ -57,6 +61,10 @@ class Control:
     def consumers(self) -> Counter[str]:
         """How many consumers this connection has on each queue."""
         return Counter(c.queue for channel in self._channels.values() for c in channel.consumers.values())
+
+    def unacked(self) -> Counter[str]:
+        """How many messages of each queue were delivered here and are not settled."""
+        return Counter(m.queue for channel in self._channels.values() for m in channel.unacked.values())
 
     def close(self) -> None:
         """The connection is gone: its consumers and exclusive queues are, too."""
@@ -76,6 +84,16 @@ class Control:
             self._close_channel(number)
         elif method_id in (wire.BASIC_RECOVER, wire.BASIC_RECOVER_ASYNC):
             self.channel(number).unacked.clear()
+        elif method_id in (wire.CONNECTION_START_OK, wire.CONNECTION_OPEN):
+            self._log_in(wire.decode_method(raw))
+
+    def _log_in(self, method: base.Frame) -> None:
+        """Only PLAIN tells who it is; whoever logs in otherwise stays unknown."""
+        if isinstance(method, commands.Connection.StartOk) and method.mechanism == "PLAIN":
+            _, user, password = (*str(method.response).split("\0"), "", "")[:3]
+            self._who = user, password
+        elif isinstance(method, commands.Connection.Open) and self._who[0] and self._on_login is not None:
+            self._on_login(Login(*self._who, method.virtual_host or "/"))
 
     def from_broker(self, number: int, method_id: int, raw: bytes) -> None:
         """Follow a method that the broker sends. Raises wire.MalformedFrameError."""

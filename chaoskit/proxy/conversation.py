@@ -27,6 +27,7 @@ from chaoskit.proxy.events import (
     Forward,
     Kind,
     OnChange,
+    OnLogin,
     OnMessage,
     Seen,
 )
@@ -63,13 +64,14 @@ class Conversation:
         counts: Counts,
         topology: Topology,
         hold_limit_bytes: int,
+        on_login: OnLogin | None = None,
     ) -> None:
         self._program = program
         self._on_message = on_message
         self._on_change = on_change
         self._counts = counts
         self._topology = topology
-        self._control = Control(topology, self._tell)
+        self._control = Control(topology, self._tell, on_login)
         limits = (_OPENING_FRAME_LIMIT_BYTES, hold_limit_bytes)
         on_opaque = partial(self._tell, "opaque")
         self.client_lane = Lane(self._judge_client, on_opaque, *limits)
@@ -80,6 +82,10 @@ class Conversation:
     def consumers(self) -> Counter[str]:
         """How many consumers the program has on each queue."""
         return self._control.consumers()
+
+    def unacked(self) -> Counter[str]:
+        """How many messages of each queue the program has not settled."""
+        return self._control.unacked()
 
     def stop(self) -> None:
         """Judge and pass on nothing more."""

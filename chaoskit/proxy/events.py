@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["published", "delivered", "acked", "nacked", "rejected", "returned", "confirmed", "unconfirmed"]
 ChangeKind = Literal[
@@ -70,6 +70,14 @@ class Change:
     detail: str = ""
 
 
+class Login(NamedTuple):
+    """Who a program is to the broker. The password is for connections of our own and is never shown."""
+
+    user: str
+    password: str
+    virtual_host: str = "/"
+
+
 @dataclass(frozen=True, slots=True)
 class Forward:
     """Pass the message on."""
@@ -111,6 +119,7 @@ FORWARD = Forward()
 
 OnMessage = Callable[[Seen], Action]
 OnChange = Callable[[Change], None]
+OnLogin = Callable[[Login], None]
 
 
 class Counts:

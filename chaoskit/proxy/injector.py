@@ -12,18 +12,20 @@ from collections import deque
 from collections.abc import Callable
 
 from chaoskit.proxy import wire
+from chaoskit.proxy.client import ClientError
 from chaoskit.proxy.events import (
     INJECTED_PROGRAM,
     PREVIEW_BYTES,
     Change,
     ChangeKind,
     Counts,
+    Login,
     OnChange,
     OnMessage,
     Seen,
 )
 from chaoskit.proxy.lane import Copy
-from chaoskit.proxy.publisher import Publisher, PublisherError
+from chaoskit.proxy.publisher import Publisher
 from chaoskit.proxy.topology import Topology, name_unresolved
 
 
@@ -46,7 +48,7 @@ class Injector:
         self._upstream = upstream
         self._on_message = on_message
         self._on_change = on_change
-        self._login = (user, password, virtual_host)
+        self._login = Login(user, password, virtual_host)
         self._counts = counts or Counts()
         self._topology = topology or Topology()
         self._timeout_s = timeout_s
@@ -65,6 +67,12 @@ class Injector:
     def busy(self) -> bool:
         """Whether a copy is on its way, not yet confirmed or lost; those for `send_late` are not."""
         return bool(self._waiting) or self._publishing
+
+    def log_in_as(self, login: Login) -> None:
+        """Publish as somebody else from the next connection on: as the programs themselves, say."""
+        if login != self._login:
+            self._login = login
+            self._disconnect()
 
     def put(self, copy: Copy) -> None:
         """Publish a copy soon, or keep it for `send_late`; returns at once."""
@@ -130,7 +138,7 @@ class Injector:
                 publisher = await self._connect()
                 self._show(copy)
                 await publisher.publish(copy.exchange, copy.routing_key, copy.header_payload, copy.body)
-        except (OSError, TimeoutError, PublisherError) as error:
+        except (OSError, TimeoutError, ClientError) as error:
             self._disconnect()
             return str(error) or f"no answer of the broker in {self._timeout_s:g} s"
         return ""

@@ -12,6 +12,7 @@ import asyncio
 import os
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable
 
 from chaoskit.proxy.conversation import Conversation
@@ -184,6 +185,10 @@ class Link:
     def consumers(self) -> set[str]:
         """The queues that the program consumes from on this connection."""
         return set(self._conversation.consumers()) if self.connected else set()
+
+    def unacked(self) -> Counter[str]:
+        """How many messages of each queue wait for the program's word on this connection."""
+        return self._conversation.unacked() if self.connected else Counter()
 
     def made(self, end: End) -> None:
         """A socket is open; the client's is not read before the broker's is open, too."""

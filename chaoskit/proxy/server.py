@@ -7,11 +7,13 @@ loop and have to be quick; an exception in one breaks the connection it came fro
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
 from chaoskit.proxy.conversation import Conversation
-from chaoskit.proxy.events import Change, ChangeKind, Counts, OnChange, OnMessage
+from chaoskit.proxy.events import Change, ChangeKind, Counts, OnChange, OnLogin, OnMessage
 from chaoskit.proxy.injector import Injector
 from chaoskit.proxy.lane import Copy
 from chaoskit.proxy.link import End, Link
@@ -28,6 +30,7 @@ class Proxy:
 
     on_message: called for each message before its bytes go on, answers what to do. on_change: called when
     connections and consumers come and go. injector: publishes duplicates; without one they are reported as lost.
+    on_login: called with who the program is to the broker, for each connection.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Proxy:
         counts: Counts | None = None,
         topology: Topology | None = None,
         injector: Injector | None = None,
+        on_login: OnLogin | None = None,
         listen_host: str = "127.0.0.1",
         listen_port: int = 0,
         hold_limit_bytes: int = HOLD_LIMIT_BYTES,
@@ -51,6 +55,7 @@ class Proxy:
         self._counts = counts or Counts()
         self._topology = topology or Topology()
         self._injector = injector
+        self._on_login = on_login
         self._listen = (listen_host, listen_port)
         self._hold_limit_bytes = hold_limit_bytes
         self._server: asyncio.Server | None = None
@@ -82,6 +87,14 @@ class Proxy:
         """Listen. Raises OSError when the address is taken."""
         self._server = await asyncio.get_running_loop().create_server(self._accept, *self._listen)
 
+    async def take(self, connection: socket.socket) -> None:
+        """Serve a connection of the program that somebody else accepted."""
+        await asyncio.get_running_loop().connect_accepted_socket(self._accept, connection)
+
+    def unacked(self) -> Counter[str]:
+        """How many messages of each queue were delivered to the program and are not settled."""
+        return sum((link.unacked() for link in self._links), Counter())
+
     def cut(self) -> None:
         """Break every connection now; new ones are accepted."""
         for link in list(self._links):
@@ -103,7 +116,13 @@ class Proxy:
 
     def _accept(self) -> End:
         conversation = Conversation(
-            self._program, self._on_message, self._change, self._counts, self._topology, self._hold_limit_bytes
+            self._program,
+            self._on_message,
+            self._change,
+            self._counts,
+            self._topology,
+            self._hold_limit_bytes,
+            self._on_login,
         )
         link = Link(conversation, self._publish_copy, partial(self._tell, "disconnected"))
         link.done.add_done_callback(lambda _: self._links.discard(link))
