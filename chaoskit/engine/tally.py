@@ -1,12 +1,13 @@
 """What came of an exploration's experiments: counts by operation and path, failures, and the report of it all."""
 
+import os
 from collections import defaultdict
 
 import msgspec
 
 from chaoskit.engine.lab import Outcome
 from chaoskit.model.exit_codes import ExitCode, result_word, worst
-from chaoskit.model.run import Coverage, Failed, Points, Report
+from chaoskit.model.run import Coverage, Failed, Points, Report, Spot
 from chaoskit.model.verdict import Finding
 from chaoskit.planning.experiments import Experiment
 from chaoskit.planning.frontier import Frontier
@@ -36,9 +37,7 @@ class Tally:
         self.not_reached: list[tuple[Experiment, Record]] = []
         self.broken: list[tuple[Experiment, Record]] = []
         self.seconds: list[float] = []
-        self._places: dict[tuple[str, str], set[str]] = defaultdict(set)
-        self._run: dict[tuple[str, str], int] = defaultdict(int)
-        self._survived: dict[tuple[str, str], int] = defaultdict(int)
+        self._spots: dict[tuple[str, str], dict[str, Spot]] = defaultdict(dict)
 
     def add(self, experiment: Experiment, record: Record) -> None:
         """Count one. Only a run in which every planned fault fired has visited its point."""
@@ -47,17 +46,20 @@ class Tally:
         self.seconds.append(outcome.seconds)
         if outcome.code in (ExitCode.OK, ExitCode.FAILURE):
             self.run += 1
-            self._run[place] += 1
-            self._places[place].add(experiment.place)
+            self._count(self._spots[place], experiment.place, outcome.code is ExitCode.OK)
         if outcome.code is ExitCode.OK:
             self.survived += 1
-            self._survived[place] += 1
         elif outcome.code is ExitCode.FAILURE:
             self.failures.append((experiment, record))
         elif outcome.code is ExitCode.INCONCLUSIVE:
             self.not_reached.append((experiment, record))
         else:
             self.broken.append((experiment, record))
+
+    @staticmethod
+    def _count(spots: dict[str, Spot], name: str, survived: bool) -> None:
+        before = spots.get(name, Spot(name, 0, 0))
+        spots[name] = Spot(name, before.run + 1, before.survived + survived)
 
     def report(
         self, control: Report, frontier: Frontier, stopped: str, duration_s: float, prepared: bool = True
@@ -77,7 +79,7 @@ class Tally:
             replay=self._first_replay(control.run_dir),
             points=Points(frontier.found, self.run, self.survived, _crash_points(control), frontier.merged),
             coverage=self._coverage(),
-            failures=tuple(_failed(e, r) for e, r in self.failures),
+            failures=tuple(_failed(e, r, control.run_dir) for e, r in self.failures),
         )
 
     def _first_replay(self, run_dir: str) -> str:
@@ -97,10 +99,7 @@ class Tally:
         return found
 
     def _coverage(self) -> tuple[Coverage, ...]:
-        return tuple(
-            Coverage(op, path, len(names), self._run[op, path], self._survived[op, path])
-            for (op, path), names in sorted(self._places.items())
-        )
+        return tuple(_coverage(op, path, list(spots.values())) for (op, path), spots in sorted(self._spots.items()))
 
 
 def _crash_points(control: Report) -> int:
@@ -112,8 +111,18 @@ def _of_one(check: str, code: ExitCode, experiment: Experiment, record: Record) 
     return Finding(check, code, f"{experiment.point}: {why} ({record.directory})")
 
 
-def _failed(experiment: Experiment, record: Record) -> Failed:
-    bad = tuple(v for v in record.outcome.verdicts if v.outcome != "SUCCESS")
-    rate = f"{record.failed} of {record.made}"
-    replay = f"chaoskit replay {record.directory}"
-    return Failed([str(s) for s in experiment.plan.steps], bad, replay, rate, record.outcome.findings)
+def _coverage(op: str, path: str, spots: list[Spot]) -> Coverage:
+    run, survived = sum(s.run for s in spots), sum(s.survived for s in spots)
+    return Coverage(op, path, len(spots), run, survived, tuple(spots))
+
+
+def _failed(experiment: Experiment, record: Record, run_dir: str) -> Failed:
+    return Failed(
+        [str(s) for s in experiment.plan.steps],
+        tuple(v for v in record.outcome.verdicts if v.outcome != "SUCCESS"),
+        f"chaoskit replay {record.directory}",
+        f"{record.failed} of {record.made}",
+        record.outcome.findings,
+        experiment.place,
+        os.path.relpath(record.directory, run_dir),
+    )

@@ -111,6 +111,20 @@ class FaultFired(Event, frozen=True, tag="fault"):
     detail: str = ""
 
 
+class FileLater(Event, frozen=True, tag="file-later"):
+    """The file that step `step` fell on, as it was later: after its first change in a later life, or at the end.
+
+    `file_bytes` is its length (None: it is gone), `data` what it holds from byte `offset` on, where the fault's `tail`
+    began; of a long file only the beginning of that.
+    """
+
+    step: int
+    offset: int
+    file_bytes: int | None = None
+    data: bytes = b""
+    ended: bool = False
+
+
 class FaultFailed(Event, frozen=True, tag="fault-failed"):
     """Step `step` was reached and could not be carried out."""
 
@@ -153,6 +167,7 @@ AnyEvent: TypeAlias = (
     | Call
     | Message
     | FaultFired
+    | FileLater
     | FaultFailed
     | EnvironmentLost
     | Flag

@@ -33,28 +33,43 @@ class Points(msgspec.Struct, frozen=True):
     merged: int = 0
 
 
+class Spot(msgspec.Struct, frozen=True):
+    """The experiments at one crash point, named as in journals: `worker-2/0/write:metadata/CLI1.csv#2`."""
+
+    name: str
+    run: int
+    survived: int
+
+
 class Coverage(msgspec.Struct, frozen=True):
-    """The experiments at one operation on one path."""
+    """The experiments at one operation on one path; `spots` has them point by point."""
 
     op: str
     path: str
     points: int
     run: int
     survived: int
+    spots: tuple[Spot, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """An experiment that was not survived. `rate` is how often it failed, of how often it was made."""
+    """An experiment that was not survived. `rate` is how often it failed, of how often it was made.
+
+    `spot` names its crash point (Spot.name), `directory` is that of its run, relative to the exploration's.
+    """
 
     plan: list[str]
     verdicts: tuple[Verdict, ...]
     replay: str
     rate: str
     findings: tuple[str, ...] = ()
+    spot: str = ""
+    directory: str = ""
+    sentence: str = ""
 
 
 class Report(msgspec.Struct, frozen=True):
-    """report.json. Times are UTC; `result` is pass, fail, error or inconclusive."""
+    """report.json. Times are UTC; `result` is pass, fail, error or inconclusive; `sentence` is all of it in one."""
 
     chaoskit: str
     scenario: str
@@ -78,6 +93,7 @@ class Report(msgspec.Struct, frozen=True):
     points: Points | None = None
     coverage: tuple[Coverage, ...] = ()
     failures: tuple[Failed, ...] = ()
+    sentence: str = ""
 
     def as_json(self) -> bytes:
         """Indented JSON, ending in a newline."""
