@@ -1,9 +1,12 @@
-"""The taps of a run: one supervisor a life of a target, fed with the steps at calls, heard as events."""
+"""The taps of a run, from the engine's side: steps become a station's orders, its reports become events of the run.
+
+`Liaison` is all that an engine needs to talk to a station, wherever that is. `Taps` has one on this machine, beside the
+programs that it starts.
+"""
 
 import asyncio
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 
 from chaoskit import tap
@@ -16,7 +19,75 @@ from chaoskit.model.plan import Step
 from chaoskit.model.triggers import AtCall
 from chaoskit.runtime.base import Launch
 
-_TAIL_BYTES = 256
+
+class Liaison:
+    """Tells a station what a plan wants of it, and the executor and the pipeline what came of it.
+
+    `heal` gets the order that has lasted long enough; `time_s` turns the station's clock into seconds of the pipeline.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        executor: Executor,
+        heal: Callable[[str], None],
+        time_s: Callable[[float], float] | None = None,
+    ) -> None:
+        self._pipeline, self._executor, self._heal = pipeline, executor, heal
+        self._time_s = time_s or pipeline.now_s
+        self._cut: set[str] = set()
+
+    @property
+    def powered(self) -> bool:
+        """Whether the plan has a power loss, so that the station has to follow what is durable."""
+        return any(call_action(step).power_loss for _, step in self._executor.call_steps())
+
+    def orders(self, program: str) -> list[tap.Order]:
+        """What the program's next life is to meet."""
+        steps = [(i, step) for i, step in self._executor.call_steps() if step.target == program]
+        return [_order(i, step) for i, step in steps if i in self._executor.outstanding]
+
+    def power_was_cut(self, program: str) -> bool:
+        """Whether the last life ended with a power loss, so that the station has to `lose`; asked once a restart."""
+        cut = program in self._cut
+        self._cut.discard(program)
+        return cut
+
+    def hear(self, report: tap.Report) -> None:
+        """Act on a report: the executor hears of a fault before anything else happens."""
+        pipeline, program, event = self._pipeline, report.program, report.event
+        if isinstance(event, tap.Call):
+            self._call(report, event)
+        elif isinstance(event, tap.Fired):
+            self._fired(report, event)
+        elif isinstance(event, tap.Unseen):
+            pipeline.emit(Flag(self._time_s(event.t_s), program, event.reason))
+        elif isinstance(event, tap.Lost):
+            pipeline.emit(EnvironmentLost(self._time_s(event.t_s), f"the tap of {program}", event.reason))
+
+    def _call(self, report: tap.Report, event: tap.Call) -> None:
+        # What a program does while it is stopped at the end of a run is no crash point of the run.
+        if not self._pipeline.stopping:
+            t_s, result = self._time_s(event.t_s), event.result or 0
+            place = event.op, event.path, event.nth
+            self._pipeline.emit(Call(t_s, report.program, event.life, *place, event.size, result, report.states))
+
+    def _fired(self, report: tap.Report, event: tap.Fired) -> None:
+        index = int(event.rule_id)
+        if index not in self._executor.outstanding:
+            return
+        action = call_action(self._executor.plan.steps[index])
+        if action.power_loss and report.lossless:
+            reason = f"at {event.point} a power loss with {action.power_loss} kept is no more than a kill"
+            self._executor.failed(index, reason)
+            return
+        if action.power_loss:
+            self._cut.add(report.program)
+        if action.for_s:
+            self._pipeline.later(action.for_s, lambda: self._heal(event.rule_id))
+        written = event.written_bytes if event.when == "inside" else None
+        t_s = self._time_s(event.t_s)
+        self._executor.call_fired(index, FaultFired(t_s, index, event.point, written, report.file_bytes, report.tail))
 
 
 class Taps:
@@ -36,16 +107,17 @@ class Taps:
         targets: Collection[str],
         surveyed: bool = False,
     ) -> None:
-        self._pipeline, self._executor = pipeline, executor
         self._broker, self._root = broker, root
         self._starter, self._others_still, self._targets = starter, others_still, targets
-        # A child that escaped can outlive its program, so an old life's tap may end after the next life began.
-        self._supervisors: dict[tuple[str, int], tap.Supervisor] = {}
-        self._lasting: set[int] = set()
-        self._surveyed = surveyed
-        self._cuts = surveyed or any(call_action(step).power_loss for _, step in executor.call_steps())
-        self._shadows: dict[Path, tap.Shadow] = {}
-        self._to_lose: dict[str, tap.CrashState] = {}
+        self._liaison = Liaison(pipeline, executor, self._heal)
+        loop = asyncio.get_running_loop()
+        self._station = tap.Station(
+            self._liaison.hear,
+            loop.add_reader,
+            loop.remove_reader,
+            surveyed=surveyed,
+            powered=self._liaison.powered,
+        )
         pipeline.before_restart = self._lose
 
     def spawn(self, launch: Launch) -> int:
@@ -57,118 +129,27 @@ class Taps:
 
     def _supervise(self, launch: Launch, listener_fd: int) -> None:
         program = launch.program
-        supervisor = tap.Supervisor(
+        self._station.supervise(
             listener_fd,
             program=program,
-            root=self._root(program),
             life=launch.life,
-            rules=self._rules(program),
-            on_event=lambda event: self._on_event(program, event),
+            root=self._root(program),
+            data=self._root(program),
             broker=self._broker(program),
-            shadow=self._shadow(program),
+            orders=self._liaison.orders(program),
         )
-        self._supervisors[program, launch.life] = supervisor
-        asyncio.get_running_loop().add_reader(supervisor.fileno(), supervisor.step)
 
-    def _shadow(self, program: str) -> tap.Shadow | None:
-        """What is durable of the program's data directory, over all its lives; only where a power loss needs it."""
-        root = self._root(program)
-        if self._cuts and root not in self._shadows:
-            self._shadows[root] = tap.Shadow(root)
-        return self._shadows.get(root)
+    def _heal(self, order_id: str) -> None:
+        self._station.heal(order_id)
 
     def _lose(self, program: str) -> None:
         """The power was cut when the last life ended: before the next one, the files are what the disk kept."""
-        state = self._to_lose.pop(program, None)
-        if state is not None:
+        if self._liaison.power_was_cut(program):
             with self._others_still(program):
-                self._shadows[self._root(program)].apply(state)
-
-    def _rules(self, program: str) -> list[tap.Rule]:
-        steps = [(i, step) for i, step in self._executor.call_steps() if step.target == program]
-        waiting = [_rule(i, step) for i, step in steps if i in self._executor.outstanding]
-        # A fault that lasts has fired in an earlier life; in this one it meets every such call from the first on.
-        going_on = [replace(_rule(i, step), nth=1, life=None) for i, step in steps if i in self._lasting]
-        return waiting + going_on
-
-    def _on_event(self, program: str, event: tap.Event) -> None:
-        pipeline = self._pipeline
-        if isinstance(event, tap.Call):
-            self._call(program, event)
-        elif isinstance(event, tap.Fired):
-            self._fired(program, event)
-        elif isinstance(event, tap.Unseen):
-            pipeline.emit(Flag(pipeline.now_s(event.t_s), program, event.reason))
-        elif isinstance(event, tap.Lost):
-            pipeline.emit(EnvironmentLost(pipeline.now_s(event.t_s), f"the tap of {program}", event.reason))
-        elif isinstance(event, tap.Ended):
-            self._forget((program, event.life))
-
-    def _call(self, program: str, event: tap.Call) -> None:
-        # What a program does while it is stopped at the end of a run is no crash point of the run.
-        if not self._pipeline.stopping:
-            t_s = self._pipeline.now_s(event.t_s)
-            result = event.result or 0
-            states = self._losses(program) if self._surveyed else ()
-            self._pipeline.emit(
-                Call(t_s, program, event.life, event.op, event.path, event.nth, event.size, result, states)
-            )
-
-    def _losses(self, program: str) -> tuple[str, ...]:
-        """The states in which a power cut now would leave less than a kill does."""
-        return tuple(s.name for s in self._shadows[self._root(program)].crash_states() if not s.lossless)
-
-    def _fired(self, program: str, event: tap.Fired) -> None:
-        index = int(event.rule_id)
-        if index not in self._executor.outstanding:
-            return
-        action = call_action(self._executor.plan.steps[index])
-        if action.power_loss and not self._cut(program, action.power_loss):
-            reason = f"at {event.point} a power loss with {action.power_loss} kept is no more than a kill"
-            self._executor.failed(index, reason)
-            return
-        if action.for_s:
-            self._lasting.add(index)
-            self._pipeline.later(action.for_s, lambda: self._heal(index))
-        written = event.written_bytes if event.when == "inside" else None
-        size, tail = self._file_now(program, event.point)
-        t_s = self._pipeline.now_s(event.t_s)
-        self._executor.call_fired(index, FaultFired(t_s, index, event.point, written, size, tail))
-
-    def _cut(self, program: str, wanted: str) -> bool:
-        """Note the state that the disk is to be in before the next life; False when there is no such state here."""
-        states = self._shadows[self._root(program)].crash_states()
-        state = next((s for s in states if s.name == wanted), None)
-        if state is None or state.lossless:
-            return False
-        self._to_lose[program] = state
-        return True
-
-    def _heal(self, index: int) -> None:
-        self._lasting.discard(index)
-        for supervisor in self._supervisors.values():
-            supervisor.heal(str(index))
-
-    def _file_now(self, program: str, point: str) -> tuple[int | None, bytes | None]:
-        """Length and last bytes of the file that a point names, as they are while the call is held."""
-        relative = point.split(":", 1)[1].rsplit("#", 1)[0]
-        try:
-            with open(self._root(program) / relative, "rb") as file:
-                size = file.seek(0, 2)
-                file.seek(max(0, size - _TAIL_BYTES))
-                return size, file.read()
-        except OSError:
-            return None, None
-
-    def _forget(self, life: tuple[str, int]) -> None:
-        supervisor = self._supervisors.pop(life, None)
-        if supervisor is not None:
-            asyncio.get_running_loop().remove_reader(supervisor.fileno())
-            supervisor.close()
+                self._station.lose(program)
 
     def close(self) -> None:
-        for life in list(self._supervisors):
-            self._forget(life)
+        self._station.close()
 
 
 def call_action(step: Step) -> CallAction:
@@ -178,10 +159,10 @@ def call_action(step: Step) -> CallAction:
     return on_call(step)
 
 
-def _rule(index: int, step: Step) -> tap.Rule:
+def _order(index: int, step: Step) -> tap.Order:
     at, action = step.at, call_action(step)
     assert isinstance(at, AtCall)
-    return tap.Rule(
+    rule = tap.Rule(
         id=str(index),
         op=at.op,
         path=at.path,
@@ -193,3 +174,4 @@ def _rule(index: int, step: Step) -> tap.Rule:
         errno=action.errno,
         times=None if action.for_s else 1,
     )
+    return tap.Order(rule, action.power_loss)
