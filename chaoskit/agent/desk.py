@@ -1,0 +1,223 @@
+"""Carries out the engine's commands, one method a command, and tells it what happens.
+
+Of each run the agent knows the steps that it has to carry out itself, because they fall while a call or a message is
+held: those at calls (`chaoskit.tap.station`) and those at messages. Everything else is decided by the engine.
+"""
+
+import asyncio
+import os
+import platform
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from chaoskit import tap
+from chaoskit.agent import data
+from chaoskit.agent.broker import Broker
+from chaoskit.agent.doors import Doors
+from chaoskit.agent.messages import Decision, MessageStep, MessageSteps
+from chaoskit.agent.peers import Peers
+from chaoskit.agent.wire import AMQP_PORT
+from chaoskit.proxy import Seen
+from chaoskit.tap.messages import Order, Report
+from chaoskit.tap.station import Station
+
+
+class _Expected:
+    """A life that is about to begin: what its launcher will find here."""
+
+    def __init__(self, life: int, root: str, volume: str, inside: str, orders: list[Order]) -> None:
+        self.life, self.root, self.orders = life, Path(root), orders
+        self.data = data.directory(volume, inside)
+
+
+class Desk:
+    """The agent of one project. `tell(event, **fields)` sends an event."""
+
+    def __init__(self, tell: Callable[..., None]) -> None:
+        self._tell = tell
+        self._peers = Peers()
+        self._doors = Doors(self._arrived, self._tap_failed)
+        self._broker: Broker | None = None
+        self._station: Station | None = None
+        self._steps = MessageSteps([], self._alive)
+        self._expected: dict[str, _Expected] = {}
+        self._pidfds: dict[str, int] = {}
+
+    def hello(self) -> dict[str, Any]:
+        """The first thing that the engine hears."""
+        return {"machine": platform.machine(), "tap": tap.unavailable() or "", "now_s": time.monotonic()}
+
+    async def do(self, command: str, arguments: dict[str, Any]) -> Any:
+        """Carry out a command. Raises ValueError for an unknown one, and whatever the command does."""
+        method = getattr(self, f"do_{command}", None)
+        if method is None:
+            raise ValueError(f"the agent knows no command {command!r}")
+        return await method(**arguments)
+
+    # --- the commands ---
+
+    async def do_clock(self) -> float:
+        """Seconds of this machine's monotonic clock, by which every event is dated."""
+        return time.monotonic()
+
+    async def do_front(self, host: str, ports: list[int]) -> None:
+        """Stand before the broker at `host`. Raises OSError."""
+        self._broker = Broker(host, ports, self._peers, self._tell, self._decided)
+        await self._broker.start()
+
+    async def do_keep(self, volumes: list[str]) -> None:
+        """Keep what the volumes hold, for `begin`."""
+        await asyncio.to_thread(data.keep, volumes)
+
+    async def do_begin(self, volumes: list[str], steps: list[dict[str, Any]], surveyed: bool, powered: bool) -> None:
+        """A run begins: empty broker, volumes as they were kept, these steps at messages."""
+        self._end_run()
+        if self._broker is not None:
+            await self._broker.reset()
+        await asyncio.to_thread(data.restore, volumes)
+        loop = asyncio.get_running_loop()
+        self._steps = MessageSteps([MessageStep.from_json(step) for step in steps], self._alive)
+        if self._broker is not None:
+            self._broker.begin(self._steps)
+        self._station = Station(
+            self._on_report, loop.add_reader, loop.remove_reader, surveyed=surveyed, powered=powered
+        )
+
+    async def do_prepare(
+        self,
+        program: str,
+        container: str,
+        life: int,
+        tapped: bool,
+        root: str,
+        volume: str,
+        inside: str,
+        orders: list[dict[str, Any]],
+    ) -> None:
+        """A life is about to begin in a container. A tapped one finds its door open."""
+        self._peers.names = {name: other for name, other in self._peers.names.items() if other != program}
+        self._peers.names[container] = program
+        if tapped:
+            made = [Order.from_json(order) for order in orders]
+            self._expected[program] = _Expected(life, root, volume, inside, made)
+            self._doors.open(program)
+
+    async def do_started(self, program: str, pid: int) -> None:
+        """A life has begun; `pid` is its first process on this machine."""
+        self._forget(program)
+        with suppress(ProcessLookupError):
+            self._pidfds[program] = os.pidfd_open(pid)
+
+    async def do_ended(self, program: str) -> None:
+        """A life has ended."""
+        self._forget(program)
+
+    async def do_lose(self, program: str) -> bool:
+        """Play the power cut that a step asked for, before the next life; whether there was one."""
+        return self._station is not None and await asyncio.to_thread(self._station.lose, program)
+
+    async def do_heal(self, order: str) -> None:
+        """End a lasting fault."""
+        if self._station is not None:
+            self._station.heal(order)
+
+    async def do_cancel(self, steps: list[int]) -> None:
+        """These steps at messages are not to happen any more."""
+        for index in steps:
+            self._steps.done(index)
+
+    async def do_cut(self, program: str) -> None:
+        """Break a program's connections to the broker."""
+        if self._broker is not None:
+            self._broker.cut(program)
+
+    async def do_send_late(self) -> None:
+        """Publish the copies that were kept for the end."""
+        if self._broker is not None:
+            self._broker.send_late()
+
+    async def do_signal(self, program: str, number: int) -> bool:
+        """Send a signal to a program's first process; whether there is one."""
+        return self._signal(program, number)
+
+    async def do_quiet(self) -> None:
+        """Nothing: the answer comes behind everything that was told before."""
+
+    async def do_end(self) -> None:
+        """A run is over: nothing is hurt any more."""
+        self._end_run()
+
+    # --- what happens ---
+
+    def _alive(self, program: str) -> bool:
+        return program in self._pidfds
+
+    def _arrived(self, program: str, listener_fd: int) -> None:
+        expected = self._expected.get(program)
+        if self._station is None or expected is None:
+            raise OSError(0, "nobody expected it")
+        self._station.supervise(
+            listener_fd,
+            program=program,
+            life=expected.life,
+            root=expected.root,
+            data=expected.data,
+            # Whatever network a program is on, the broker's port is where this container listens.
+            broker=("rabbitmq", AMQP_PORT),
+            orders=expected.orders,
+        )
+
+    def _tap_failed(self, program: str, reason: str) -> None:
+        self._tell("tap-failed", program=program, reason=reason)
+
+    def _on_report(self, report: Report) -> None:
+        if isinstance(report.event, tap.Fired) and report.event.action == "kill":
+            self._forget(report.program)
+        self._tell("tap", report=report.to_json())
+
+    def _decided(self, decision: Decision, seen: Seen) -> None:
+        point = f"{seen.program}/{seen.kind}:{seen.queue}#{seen.nth}"
+        detail = f"message {seen.message_id}" if seen.message_id else ""
+        for step in decision.due:
+            struck = bool(step.signal) and self._signal(step.target, step.signal)
+            self._tell("fired" if struck else "due", index=step.index, point=point)
+        for index in decision.fired:
+            self._tell("fired", index=index, point=point, detail=detail)
+        for index in decision.failed:
+            self._tell("failed", index=index, reason=f"another step already has the message at {point}")
+
+    def _signal(self, program: str, number: int) -> bool:
+        pidfd = self._pidfds.get(program)
+        if pidfd is None:
+            return False
+        try:
+            signal.pidfd_send_signal(pidfd, number)
+        except ProcessLookupError:
+            self._forget(program)
+            return False
+        if number == signal.SIGKILL:
+            self._forget(program)
+        return True
+
+    def _forget(self, program: str) -> None:
+        pidfd = self._pidfds.pop(program, None)
+        if pidfd is not None:
+            os.close(pidfd)
+
+    def _end_run(self) -> None:
+        if self._station is not None:
+            self._station.close()
+            self._station = None
+        self._expected.clear()
+        for program in list(self._pidfds):
+            self._forget(program)
+
+    async def close(self) -> None:
+        """Give everything back."""
+        self._end_run()
+        if self._broker is not None:
+            await self._broker.close()
