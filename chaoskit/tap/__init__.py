@@ -8,6 +8,8 @@ Standard library only. Importable anywhere; it works on Linux on x86_64 and aarc
     supervisor = Supervisor(child.listener_fd, root=data, program="worker-2", rules=rules, on_event=events.append)
     loop.add_reader(supervisor.fileno(), supervisor.step)      # until an Ended event
 
+or, for life after life with power loss and faults that last, `Station(on_report, loop.add_reader, loop.remove_reader)`.
+
 What the tap does not see: stores through a shared writable mapping (told as Unseen); a mapping that is made writable
 later (mprotect); io_uring and Linux AIO (refused with ENOSYS, told as Unseen); changes of mode, owner, times and
 extended attributes; writes to files that have no name any more; writes by a process outside the filter, to which a
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaoskit.tap.available import unavailable
 from chaoskit.tap.events import Call, Ended, Event, Fired, Lost, Unseen
+from chaoskit.tap.messages import Order, Report
 from chaoskit.tap.rules import Rule
 
 if TYPE_CHECKING:
@@ -30,15 +33,16 @@ if TYPE_CHECKING:
     from chaoskit.tap.powerloss import CrashState
     from chaoskit.tap.shadow import Shadow
     from chaoskit.tap.start import Spawned, spawn
+    from chaoskit.tap.station import Station
     from chaoskit.tap.supervisor import Supervisor
 
 __all__ = [
-    "Call", "CrashState", "Door", "Ended", "Event", "Fired", "Lost", "Rule", "Shadow", "Spawned", "Supervisor",
-    "Unseen", "compile_filter", "hand_over", "install", "receive", "spawn", "unavailable",
+    "Call", "CrashState", "Door", "Ended", "Event", "Fired", "Lost", "Order", "Report", "Rule", "Shadow", "Spawned",
+    "Station", "Supervisor", "Unseen", "compile_filter", "hand_over", "install", "receive", "spawn", "unavailable",
 ]  # fmt: skip
 
 _LINUX_ONLY = {
-    "CrashState": "powerloss", "Door": "handover", "Shadow": "shadow", "Spawned": "start",
+    "CrashState": "powerloss", "Door": "handover", "Shadow": "shadow", "Spawned": "start", "Station": "station",
     "Supervisor": "supervisor", "compile_filter": "filter", "hand_over": "launcher", "install": "launcher",
     "receive": "handover", "spawn": "start",
 }  # fmt: skip

@@ -19,6 +19,8 @@ _HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 _MMSG_BYTES = 64  # struct mmsghdr: a msghdr of 56 bytes, a length, padding.
 _MESSAGES_MAX = 1024
 Piece = tuple[int, int]
+# Where a program sees the broker: one host and port, several, or nowhere.
+Broker = tuple[str, int] | list[tuple[str, int]] | None
 
 
 class BrokerSend(Basic):
@@ -104,14 +106,14 @@ def sendmmsg(held: Held) -> Decision:
 class BrokerSockets:
     """Knows which sockets lead to the broker, by their peer. A host name matches any address: then the port decides."""
 
-    def __init__(self, broker: tuple[str, int] | None) -> None:
-        self._port = broker[1] if broker else None
-        self._address = _literal(broker[0]) if broker else None
+    def __init__(self, broker: Broker) -> None:
+        known = [broker] if isinstance(broker, tuple) else broker or []
+        self._addresses = [(_literal(host), port) for host, port in known]
         self._known: dict[int, bool] = {}
 
     def __call__(self, file: Descriptor) -> bool:
         """Whether this is a socket that is connected to the broker."""
-        if self._port is None or not file.socket:
+        if not self._addresses or not file.socket:
             return False
         known = self._known.get(file.socket)
         return self._look(file) if known is None else known
@@ -125,8 +127,10 @@ class BrokerSockets:
                 peer = channel.getpeername()
             except OSError:
                 return False  # Not connected yet, so not remembered.
-        same_host = self._address is None or _literal(peer[0]) == self._address
-        self._known[file.socket] = peer[1] == self._port and same_host
+        found = _literal(peer[0])
+        self._known[file.socket] = any(
+            peer[1] == port and address in (None, found) for address, port in self._addresses
+        )
         return self._known[file.socket]
 
 

@@ -40,9 +40,9 @@ def _handlers() -> dict[int, Handler]:
 class Supervisor:
     """The tap of one life (from a start to the death) of one program.
 
-    `root` is the watched directory as the program sees it; `broker` the address that the program connects to;
-    `kill` gets the processes to kill, the caller first (by default they are killed here, with their families).
-    `shadow` is told of everything, for power loss.
+    `root` is the watched directory as the program sees it; `broker` the address, or the addresses, that the program
+    connects to; `kill` gets the processes to kill, the caller first (by default they are killed here, with their
+    families). `shadow` is told of everything, for power loss.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Supervisor:
         life: int = 0,
         rules: Iterable[Rule] = (),
         on_event: Callable[[Event], None],
-        broker: tuple[str, int] | None = None,
+        broker: sends.Broker = None,
         kill: Callable[[list[int]], None] = kill_program,
         shadow: Shadow | None = None,
     ) -> None:
