@@ -23,6 +23,7 @@ HANDOVER_FLAGS = 0x800 | 0x4 | 0x80 | 0x8000 | 0x4000  # MSG_CONFIRM, DONTROUTE,
 FILTER_MAX_BYTES = 4096 * 8  # The kernel's BPF_MAXINSNS.
 UNAVAILABLE_EXIT = 125
 NOT_FOUND_EXIT = 127
+_GREETED_WITHIN_S = 30.0
 
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_SET_MODE_FILTER = 1
@@ -70,8 +71,17 @@ def hand_over(channel: socket.socket, listener_fd: int) -> None:
 
 def _connect(path: str) -> socket.socket:
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    # Somebody listens but may be stuck; a start that takes longer is a failure to report, not something to wait for.
+    channel.settimeout(_GREETED_WITHIN_S)
     channel.connect(path)
     return channel
+
+
+def _filter_from(channel: socket.socket) -> bytes:
+    program = channel.recv(FILTER_MAX_BYTES)
+    if not program:
+        raise OSError(0, "the supervisor hung up before it sent the filter")
+    return program
 
 
 def _arguments(arguments: list[str]) -> tuple[str, list[str]]:
@@ -89,7 +99,7 @@ def main(arguments: list[str]) -> int:
         return NOT_FOUND_EXIT
     try:
         channel = _connect(path)
-        hand_over(channel, install(channel.recv(FILTER_MAX_BYTES)))
+        hand_over(channel, install(_filter_from(channel)))
         channel.close()
         os.execv(program, command)
     except OSError as error:

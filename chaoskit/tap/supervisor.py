@@ -6,6 +6,7 @@ broker. If this process dies, the kernel fails the program's watched calls with 
 """
 
 import contextlib
+import errno
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -71,6 +72,7 @@ class Supervisor:
         self._handlers = _handlers()
         self._counts: dict[tuple[str, str], int] = {}
         self._doomed: dict[int, tuple[Rule, Operation]] = {}
+        self._losses: set[str] = set()
         self._dead = False
         self._patience = _LOOKS_MAX
         self._answers = 0
@@ -154,11 +156,27 @@ class Supervisor:
             self._target.enter(self._listener.tid)
             return self._handlers[self._listener.nr](self._held)
         except Unreachable as error:
-            self._emit(Lost(str(error), time.monotonic()))
+            self._lose(str(error))
+        except PermissionError as error:
+            self._doubt(error)
         except OSError:
             # A bad address, a closed descriptor, a path that leads nowhere: the kernel says so to the program.
             pass
         return None
+
+    def _doubt(self, error: PermissionError) -> None:
+        """EPERM may be what the program deserves, or mean that we are not let into it (any more)."""
+        if error.errno == errno.EPERM:
+            try:
+                self._target.probe(self._target.pid)
+            except Unreachable as reason:
+                self._lose(str(reason))
+
+    def _lose(self, reason: str) -> None:
+        # Each call of the program would say the same, and once is enough to end a run.
+        if reason not in self._losses:
+            self._losses.add(reason)
+            self._emit(Lost(reason, time.monotonic()))
 
     def _tell(self, decision: Blind | Refusal) -> bool:
         if decision.reason:
@@ -204,9 +222,7 @@ class Supervisor:
             try:
                 operation.record(self._shadow, result)
             except OSError as error:
-                self._emit(
-                    Lost(f"what is durable of {operation.path} is not known any more: {error}", time.monotonic())
-                )
+                self._lose(f"what is durable of {operation.path} is not known any more: {error}")
         return result
 
     def _shorten(self, operation: Operation, rule: Rule) -> None:

@@ -11,11 +11,12 @@ import re
 import resource
 import select
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from chaoskit.tap.kernel import Memory, open_beneath, open_in_root, system_call, take_fd
+from chaoskit.tap.rights import effective_capabilities, lacking
 from chaoskit.tap.syscalls import AT_FDCWD, architecture
 
 _LINKS_MAX = 40  # The kernel's own limit for symbolic links in one path.
@@ -67,8 +68,9 @@ class Target:
     """All processes of one supervised program. `root` is the watched directory as the program sees it."""
 
     def __init__(self, root: Path) -> None:
-        self.root = os.path.realpath(root)
-        self._prefix = self.root.rstrip("/") + "/"
+        self._given_root = root
+        self._known = False
+        self._watch_below(os.path.realpath(root))
         self.memory = Memory()
         self.tid = self.pid = 0
         self._pidfd = -1
@@ -78,7 +80,11 @@ class Target:
         self.limits_change = False
         # The entries looked up for the present call; those that a failed look-up left open are closed with the next.
         self._places: list[Place] = []
-        self._own_view = [os.stat(f"/proc/self/{name}") for name in _VIEW]
+        self._own_view = {name: os.stat(f"/proc/self/{name}") for name in _VIEW}
+
+    def _watch_below(self, root: str) -> None:
+        self.root = root
+        self._prefix = root.rstrip("/") + "/"
 
     def close(self) -> None:
         """Give all descriptors back."""
@@ -111,6 +117,10 @@ class Target:
         self.tid, self.pid, self._pidfd = tid, pid, self._pidfds[pid]
 
     def _open(self, tid: int) -> int:
+        if not tid:
+            raise Unreachable(
+                "the program's processes have no number in this PID namespace: give the tap's container pid: host"
+            )
         try:
             os.readlink(f"/proc/{tid}/cwd")
         except PermissionError as error:
@@ -120,7 +130,36 @@ class Target:
         pid = int(_status_fields(tid)["Tgid"])
         if pid not in self._pidfds:
             self._pidfds[pid] = os.pidfd_open(pid)
+            self._meet(pid)
         return pid
+
+    def _meet(self, pid: int) -> None:
+        """Look at a process for the first time: whether all is allowed that will be needed, and where the root is."""
+        self.probe(pid)
+        first, self._known = not self._known, True
+        if not first or self._shares(pid, "ns/mnt"):
+            return
+        if os.geteuid() == 0 and (missing := lacking(effective_capabilities(_status_fields("self")))):
+            raise Unreachable(f"the tap's container lacks {missing}: add that to its capabilities (cap_add)")
+        # Links on the way to the root lead somewhere else there than here.
+        self._watch_below(_real_path_in(pid, str(self._given_root)))
+
+    def probe(self, pid: int) -> None:
+        """Raises Unreachable when the process's memory or descriptors are closed to us, whatever the reason."""
+        steps: tuple[tuple[str, Callable[[], object]], ...] = (
+            ("read its memory", lambda: self.memory.fill(pid, 0, 1)),
+            ("take a descriptor of it", lambda: os.close(take_fd(self._pidfds[pid], 0))),
+        )
+        for what, step in steps:
+            try:
+                step()
+            except PermissionError as error:
+                raise Unreachable(
+                    f"process {pid} can be seen, but we may not {what} ({error.strerror}): "
+                    "the tap's container needs SYS_PTRACE, and a security profile that lets it trace the program"
+                ) from error
+            except OSError:
+                continue  # Nothing is at address 0, and descriptor 0 may be closed: we were let through.
 
     def take_fd(self, fd: int) -> int:
         """A duplicate of the program's descriptor. Raises OSError, EBADF as the program would get it."""
@@ -189,8 +228,10 @@ class Target:
         return place
 
     def _open_directory(self, tid: int, base_fd: int, directory: str) -> int:
-        if self._shares_view(tid):
-            return os.open(_own_proc(tid, directory), _O_DIRECTORY, dir_fd=None if base_fd < 0 else base_fd)
+        own = _own_proc(tid, directory)
+        # What a program calls its own /proc entry has another name in a container's /proc, and none for us there.
+        if own != directory or self._shares_view(tid):
+            return os.open(own, _O_DIRECTORY, dir_fd=None if base_fd < 0 else base_fd)
         if base_fd >= 0:
             with contextlib.suppress(OSError):
                 return open_beneath(base_fd, directory)
@@ -205,10 +246,10 @@ class Target:
 
     def _shares_view(self, tid: int) -> bool:
         # Asked each time: a program may change its root.
-        return all(
-            os.path.samestat(os.stat(f"/proc/{tid}/{name}"), own)
-            for name, own in zip(_VIEW, self._own_view, strict=True)
-        )
+        return all(self._shares(tid, name) for name in _VIEW)
+
+    def _shares(self, tid: int, name: str) -> bool:
+        return os.path.samestat(os.stat(f"/proc/{tid}/{name}"), self._own_view[name])
 
 
 def stable_name(path: str) -> str:
@@ -226,10 +267,30 @@ def _own_proc(tid: int, path: str) -> str:
     # "self" would mean the supervisor here.
     if path.startswith("/proc/self/"):
         return f"/proc/{tid}/{path.removeprefix('/proc/self/')}"
-    return f"/proc/{tid}/fd/{path.removeprefix('/dev/fd/')}" if path.startswith("/dev/fd/") else path
+    return f"/proc/{tid}/fd{path.removeprefix('/dev/fd')}" if f"{path}/".startswith("/dev/fd/") else path
 
 
-def _status_fields(tid: int) -> dict[str, str]:
+def _real_path_in(pid: int, path: str) -> str:
+    """What `path` is as the process sees it, without links; what is not there yet is taken as it is written."""
+    there, missing = path, ""
+    root_fd = os.open(f"/proc/{pid}/root", _O_DIRECTORY)
+    try:
+        while True:
+            try:
+                fd = open_in_root(root_fd, there or "/")
+            except (FileNotFoundError, NotADirectoryError):
+                there, _, name = there.rpartition("/")
+                missing = f"/{name}{missing}"
+                continue
+            try:
+                return os.readlink(f"/proc/self/fd/{fd}").rstrip("/") + missing
+            finally:
+                os.close(fd)
+    finally:
+        os.close(root_fd)
+
+
+def _status_fields(tid: int | str) -> dict[str, str]:
     with open(f"/proc/{tid}/status", encoding="utf-8", errors="replace") as lines:
         return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
