@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from chaoskit import tap
-from chaoskit.agent import data
+from chaoskit.agent import volumes as data_volumes
 from chaoskit.agent.broker import Broker
 from chaoskit.agent.doors import Doors
 from chaoskit.agent.messages import Decision, MessageStep, MessageSteps
@@ -26,12 +26,13 @@ from chaoskit.tap.messages import Order, Report
 from chaoskit.tap.station import Station
 
 
-class _Expected:
-    """A life that is about to begin: what its launcher will find here."""
+class _Expected(NamedTuple):
+    """A life that is about to begin: the data directory as it sees it and as we do, and what is to happen to it."""
 
-    def __init__(self, life: int, root: str, volume: str, inside: str, orders: list[Order]) -> None:
-        self.life, self.root, self.orders = life, Path(root), orders
-        self.data = data.directory(volume, inside)
+    life: int
+    root: Path
+    data: Path
+    orders: list[Order]
 
 
 class Desk:
@@ -71,14 +72,14 @@ class Desk:
 
     async def do_keep(self, volumes: list[str]) -> None:
         """Keep what the volumes hold, for `begin`."""
-        await asyncio.to_thread(data.keep, volumes)
+        await asyncio.to_thread(data_volumes.keep, volumes)
 
     async def do_begin(self, volumes: list[str], steps: list[dict[str, Any]], surveyed: bool, powered: bool) -> None:
         """A run begins: empty broker, volumes as they were kept, these steps at messages."""
         self._end_run()
         if self._broker is not None:
             await self._broker.reset()
-        await asyncio.to_thread(data.restore, volumes)
+        await asyncio.to_thread(data_volumes.restore, volumes)
         loop = asyncio.get_running_loop()
         self._steps = MessageSteps([MessageStep.from_json(step) for step in steps], self._alive)
         if self._broker is not None:
@@ -94,8 +95,7 @@ class Desk:
         life: int,
         tapped: bool,
         root: str,
-        volume: str,
-        inside: str,
+        data: str,
         orders: list[dict[str, Any]],
     ) -> None:
         """A life is about to begin in a container. A tapped one finds its door open."""
@@ -103,7 +103,7 @@ class Desk:
         self._peers.names[container] = program
         if tapped:
             made = [Order.from_json(order) for order in orders]
-            self._expected[program] = _Expected(life, root, volume, inside, made)
+            self._expected[program] = _Expected(life, Path(root), Path(data), made)
             self._doors.open(program)
 
     async def do_started(self, program: str, pid: int) -> None:
@@ -116,9 +116,21 @@ class Desk:
         """A life has ended."""
         self._forget(program)
 
-    async def do_lose(self, program: str) -> bool:
-        """Play the power cut that a step asked for, before the next life; whether there was one."""
-        return self._station is not None and await asyncio.to_thread(self._station.lose, program)
+    async def do_lose(self, program: str, others: list[str]) -> bool:
+        """Play the power cut that a step asked for, before the next life; whether there was one.
+
+        The `others` share the directory: they stand still meanwhile, so that they see no half of it.
+        """
+        stopped = [other for other in others if self._signal(other, signal.SIGSTOP)]
+        try:
+            return self._station is not None and self._station.lose(program)
+        except OSError as error:
+            # Nobody waits for this answer, and what follows would be judged with the wrong files.
+            self._tell("broken", reason=f"the power loss of {program} could not be played: {error}")
+            raise
+        finally:
+            for other in stopped:
+                self._signal(other, signal.SIGCONT)
 
     async def do_heal(self, order: str) -> None:
         """End a lasting fault."""
@@ -159,7 +171,7 @@ class Desk:
     def _arrived(self, program: str, listener_fd: int) -> None:
         expected = self._expected.get(program)
         if self._station is None or expected is None:
-            raise OSError(0, "nobody expected it")
+            raise OSError(0, "a launcher came that nobody expected")
         self._station.supervise(
             listener_fd,
             program=program,

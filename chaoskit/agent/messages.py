@@ -15,8 +15,8 @@ from chaoskit.proxy import FORWARD, Action, Cut, Delay, Drop, Duplicate, Seen
 class MessageStep:
     """One step: the `nth` message (`event` on `queue`) and what happens to it.
 
-    `kind` is what the proxy does (duplicate, delay, cut, drop). Without one, `target` is acted on: by the `signal`, sent
-    while the message is held, or (0) by the engine, a little later.
+    `kind` is what the proxy does (duplicate, delay, cut, drop). Without one, `target` is acted on: by the `signal`,
+    sent while the message is held, or (0) by the engine, a little later.
     """
 
     index: int

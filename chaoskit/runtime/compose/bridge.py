@@ -1,0 +1,84 @@
+"""A socket of this machine that leads to an engine which only the `docker` command knows how to reach.
+
+Over ssh, with TLS, through a context: every connection gets a `docker system dial-stdio` of its own, with the
+connection as its input and output, so no byte passes through this process. It speaks no Docker itself.
+"""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+_BACKLOG = 16
+_ENDING_S = 2.0
+
+
+class Bridge:
+    """Listens on a socket in a directory of its own until it is closed. `url` is what a Docker client connects to."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="chaoskit-engine-"))
+        path = self._folder / "docker.sock"
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._server.bind(os.fspath(path))
+        self._server.listen(_BACKLOG)
+        self._lock = threading.Lock()
+        self._open = True
+        self._dials: list[subprocess.Popen[bytes]] = []
+        self._accepting = threading.Thread(target=self._accept, name="chaoskit-engine-bridge", daemon=True)
+        self._accepting.start()
+        self.url = f"unix://{path}"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            with connection:
+                self._dial(connection)
+
+    def _dial(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._dials = [dial for dial in self._dials if dial.poll() is None]
+            if not self._open:
+                return
+            # Not even a `docker` that cannot be started may end the thread: the next connection may have better luck.
+            with contextlib.suppress(OSError):
+                self._dials.append(
+                    subprocess.Popen(
+                        ["docker", "system", "dial-stdio"],
+                        stdin=connection.fileno(),
+                        stdout=connection.fileno(),
+                        stderr=subprocess.DEVNULL,
+                        start_new_session=True,
+                    )
+                )
+
+    def close(self) -> None:
+        """End every connection and remove the socket. Nothing happens the second time."""
+        with self._lock:
+            if not self._open:
+                return
+            self._open = False
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self._accepting.join(_ENDING_S)
+        for dial in self._dials:
+            dial.terminate()
+        for dial in self._dials:
+            _end(dial)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _end(dial: subprocess.Popen[bytes]) -> None:
+    try:
+        dial.wait(_ENDING_S)
+    except subprocess.TimeoutExpired:
+        dial.kill()
+        dial.wait()
