@@ -95,7 +95,7 @@ def main() -> None:
 def _run() -> int:
     try:
         _register()
-        code = app(standalone_mode=False)
+        code = app(prog_name="chaoskit", standalone_mode=False)
         if code == ExitCode.INTERRUPTED:
             # The library turns a KeyboardInterrupt into this code without a word.
             _fail("interrupted", ExitCode.INTERRUPTED)
