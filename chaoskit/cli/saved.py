@@ -57,11 +57,11 @@ def judge(
     Example:
       chaoskit judge .chaoskit/latest
     """
-    from chaoskit.engine import assess, rundir
+    from chaoskit.engine import assess, drawing, rundir
 
     directory = rundir.existing(run_dir)
     made = assess.assess(directory)
-    assess.save(directory, made)
+    drawing.save(directory, made)
     _show(made, as_json, junit, summary, report_dir)
     return made.exit_code
 

@@ -4,6 +4,8 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import pairwise
 
+import msgspec
+
 from chaoskit import journal
 from chaoskit.checks import Judgement, judge
 from chaoskit.engine.rundir import RunDir
@@ -12,6 +14,7 @@ from chaoskit.model.events import AnyEvent, Call, LogLine, ProgramStarted, RunEn
 from chaoskit.model.exit_codes import ExitCode, result_word, worst
 from chaoskit.model.run import Control, Report
 from chaoskit.model.verdict import Finding
+from chaoskit.report.sentence import sentence
 
 _TAIL_LINES = 15
 
@@ -36,7 +39,7 @@ def report(run_dir: RunDir, events: Sequence[AnyEvent], control: Sequence[AnyEve
     if control is not None:
         extra = _control_findings(judge(control))
         findings, code = (*extra, *findings), worst([code, *(f.code for f in extra)])
-    return Report(
+    made = Report(
         chaoskit=start.chaoskit,
         scenario=start.scenario.name,
         runtime=start.runtime,
@@ -56,6 +59,7 @@ def report(run_dir: RunDir, events: Sequence[AnyEvent], control: Sequence[AnyEve
         ended=next((e.reason for e in reversed(events) if isinstance(e, RunEnded)), ""),
         logs={} if code is ExitCode.OK else _tails(events),
     )
+    return msgspec.structs.replace(made, sentence=sentence(made, events, control or ()))
 
 
 def _control(events: Sequence[AnyEvent]) -> Control:

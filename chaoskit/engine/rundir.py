@@ -30,6 +30,10 @@ class RunDir:
         return self.path / "report.json"
 
     @property
+    def page(self) -> Path:
+        return self.path / "report.html"
+
+    @property
     def control(self) -> "RunDir":
         return RunDir(self.path / "control")
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from chaoskit.checks import judge
-from chaoskit.engine import assess, rundir
+from chaoskit.engine import assess, drawing, rundir
 from chaoskit.engine.conduct import Limits
 from chaoskit.engine.lab import Task
 from chaoskit.engine.laboratories import Laboratories
@@ -100,5 +100,5 @@ class _Search:
         for path in directory.iterdir():
             path.rename(self._run_dir.path / path.name)
         self._run_dir.plan.write_text(plans.dump(plan))
-        assess.save(self._run_dir, assess.assess(self._run_dir))
+        drawing.save(self._run_dir, assess.assess(self._run_dir))
         return self._run_dir

@@ -1,0 +1,54 @@
+"""The lanes of a timeline: programs and queues, from where messages come in to where they end."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from chaoskit.model.events import AnyEvent, Message
+from chaoskit.model.scenario import Scenario
+from chaoskit.report.clean import clean
+
+_MOST_QUEUES = 40
+_Node = tuple[str, str]
+
+
+def lanes(events: Sequence[AnyEvent], scenario: Scenario) -> list[dict[str, Any]]:
+    """Each with its name, `program` or `queue`, and whether it is the target or the verifier. Every program has one."""
+    flows = _flows(events)
+    queues = list(dict.fromkeys(node for edge in flows for node in edge if node[0] == "queue"))[:_MOST_QUEUES]
+    programs: list[_Node] = [("program", name) for name in scenario.programs]
+    nodes = [*programs, *queues]
+    return [_lane(node, scenario) for node in _sorted(nodes, [e for e in flows if e[0] in nodes and e[1] in nodes])]
+
+
+def _flows(events: Sequence[AnyEvent]) -> list[tuple[_Node, _Node]]:
+    """Who sends to which queue, and who is sent from it, in the order in which it was first seen."""
+    found: dict[tuple[_Node, _Node], None] = {}
+    for event in events:
+        if isinstance(event, Message) and not event.injected:
+            program, queue = ("program", event.program), ("queue", event.queue)
+            if event.kind == "published":
+                found[program, queue] = None
+            elif event.kind == "delivered":
+                found[queue, program] = None
+    return list(found)
+
+
+def _sorted(nodes: Sequence[_Node], flows: Sequence[tuple[_Node, _Node]]) -> list[_Node]:
+    """Each after those it gets messages from; a circle is cut at its first node. Who takes no part comes last."""
+    taking_part = {node for edge in flows for node in edge}
+    waiting = [node for node in nodes if node in taking_part]
+    found: list[_Node] = []
+    while waiting:
+        free = (n for n in waiting if not any(to == n and from_ in waiting for from_, to in flows))
+        node = next(free, waiting[0])
+        waiting.remove(node)
+        found.append(node)
+    return [*found, *(node for node in nodes if node not in taking_part)]
+
+
+def _lane(node: _Node, scenario: Scenario) -> dict[str, Any]:
+    kind, name = node
+    role = ""
+    if kind == "program":
+        role = "target" if name in scenario.target else "verifier" if name == scenario.verifier.program else ""
+    return {"name": clean(name, 120), "kind": kind, "role": role}
