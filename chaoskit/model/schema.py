@@ -22,7 +22,7 @@ _WORDS: Mapping[str, str] = {
     "Scenario": "A whole pipeline: its programs, who is hurt, and who judges.",
     "Scenario.name": "The scenario's name, as reports and run directories call it.",
     "Scenario.programs": "The programs of the pipeline, by name.",
-    "Scenario.target": "The program that is hurt, or a list of them.",
+    "Scenario.target": "Who is hurt: a program, a glob (worker-*), label:tier=workers, or a list of these.",
     "Scenario.verifier": "Who judges, what a verdict line looks like, and which verdicts must come.",
     "Scenario.summary": "What the scenario shows, in one line.",
     "Scenario.parameters": "Environment of every program; `--set NAME=VALUE` changes one.",
@@ -31,17 +31,23 @@ _WORDS: Mapping[str, str] = {
     "Scenario.broker": "false where the programs need no broker.",
     "Scenario.restart": "Who starts a killed program again: chaoskit, the engine or supervisor of yours, or nobody.",
     "Scenario.timeout_s": "A run is given up after so many seconds.",
-    "Program.command": "The command and its arguments, run in the scenario's folder (local runtime).",
+    "Program.command": "The command and its arguments, run in the scenario's folder; {data} is the data directory.",
     "Program.service": "The Compose service that the program is, where that has another name.",
     "Program.data_dir": "The directory inside the container whose files are watched.",
     "Program.data": "The data directory (WORKER_DATA_DIR); programs that name the same one share it.",
     "Program.environment": "Environment of this program; it wins over the parameters.",
     "Program.after": "Programs that must be ready before this one is started.",
+    "Program.labels": "Words to choose programs by: `target: label:tier=workers`.",
+    "Program.stays_up": "true for a server: it is not waited for, and is ended with the run.",
     "Compose.files": "Compose files, the later ones override the earlier; relative to this file.",
     "Compose.profiles": "Profiles to enable.",
     "Compose.env_files": "Files with variables for the Compose files; relative to this file.",
     "Compose.broker": "The service that is the broker, where that cannot be seen from its image and ports.",
-    "Verifier.program": "The program that prints the verdict lines.",
+    "Verifier.program": "The program that prints the verdict lines, or whose exit code is the verdict.",
+    "Verifier.command": "A command that runs when everything has come to rest; its exit code is the verdict.",
+    "Verifier.data": "The data directory that the command sees (default: that of the first target).",
+    "Verifier.environment": "Environment of the command.",
+    "Verifier.exit_code": "true: the verdict is how the verifier ends, 0 or not.",
     "Verifier.expect": "The ids that must be judged, or how many: a number, or the parameter that holds it.",
     "Verifier.success": "Regular expression of a line that says SUCCESS; its group (?P<id>...) names what was judged.",
     "Verifier.failure": "Regular expression of a line that says FAILURE; its group (?P<id>...) names what was judged.",
@@ -67,8 +73,35 @@ _LIMITS: Mapping[str, Schema] = {
     "Program.data_dir": {"pattern": "^/"},
     "Compose.files": {"minItems": 1},
     "Verifier.expect": {"minItems": 1, "minimum": 1},
-    "Verifier.success": {"pattern": r"\(\?P<id>"},
-    "Verifier.failure": {"pattern": r"\(\?P<id>"},
+    "Verifier.environment": {"propertyNames": {"pattern": VARIABLE}},
+    "Verifier.data": {"pattern": NAME},
+    "Verifier.command": {"minItems": 1},
+}
+_NAMES_ITSELF: Schema = {"pattern": r"\(\?P<id>"}
+_IS_TRUE: Schema = {"required": ["exit_code"], "properties": {"exit_code": {"const": True}}}
+# Refused although each field is right.
+_RULES: Mapping[str, Schema] = {
+    # Without a Compose project a program is its command, so there it has to have one.
+    "Scenario": {
+        "if": {"required": ["compose"], "properties": {"compose": {"not": {"type": "null"}}}},
+        "else": {"properties": {"programs": {"additionalProperties": {"required": ["command"]}}}},
+    },
+    "Verifier": {
+        "oneOf": [{"required": ["program"]}, {"required": ["command"]}],
+        "dependentRequired": {"data": ["command"], "environment": ["command"]},
+        "allOf": [
+            # What to expect goes without saying only where there can be but one verdict.
+            {"anyOf": [*({"required": [field]} for field in ("expect", "command", "success", "failure")), _IS_TRUE]},
+            {"if": _IS_TRUE, "then": {"properties": {"success": False, "failure": False}}},
+            {
+                "if": {
+                    "required": ["expect"],
+                    "properties": {"expect": {"anyOf": [{"type": ["integer", "string"]}, {"minItems": 2}]}},
+                },
+                "then": {"properties": {"success": _NAMES_ITSELF, "failure": _NAMES_ITSELF}},
+            },
+        ],
+    },
 }
 # Set by the parser; a file that has them is refused.
 _NOT_IN_THE_FILE = frozenset({"Scenario.folder"})
@@ -79,9 +112,6 @@ def scenario_schema() -> Schema:
     (top,), definitions = msgspec.json.schema_components([Scenario])
     for name, definition in definitions.items():
         _refine(name, definition)
-    # Without a Compose project a program is its command, so there it has to have one.
-    definitions["Scenario"]["else"] = {"properties": {"programs": {"additionalProperties": {"required": ["command"]}}}}
-    definitions["Scenario"]["if"] = {"required": ["compose"], "properties": {"compose": {"not": {"type": "null"}}}}
     title = {"$schema": DIALECT, "title": "chaoskit scenario"}
     return {**title, **top, "$defs": definitions}
 
@@ -95,6 +125,7 @@ def _refine(struct: str, definition: Schema) -> None:
             del properties[field]
         else:
             properties[field] = _field(path, properties[field])
+    definition.update(_RULES.get(struct, {}))
 
 
 def _field(path: str, schema: Schema) -> Schema:
