@@ -172,6 +172,7 @@ class Desk:
         expected = self._expected.get(program)
         if self._station is None or expected is None:
             raise OSError(0, "a launcher came that nobody expected")
+        self._tell("arrived", program=program, life=expected.life)
         self._station.supervise(
             listener_fd,
             program=program,

@@ -18,7 +18,7 @@ from chaoskit.cli.run import (
     ScenarioName,
     Settings,
     Summary,
-    check_runtime,
+    choose_runtime,
     parse_settings,
 )
 from chaoskit.model.errors import UsageError
@@ -47,7 +47,7 @@ def explore(
         str | None, typer.Option(metavar="PATTERN", help="Only points whose name matches this glob.")
     ] = None,
     settings: Settings = None,
-    runtime: Runtime = "auto",
+    runtime: Runtime = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many experiments and how long, and leave.")
     ] = False,
@@ -75,8 +75,8 @@ def explore(
     from chaoskit.cli.explore_bar import Bar
     from chaoskit.engine import explore as engine
 
-    check_runtime(runtime)
     wish = _wish(scenario, settings, faults, depth, duplicates, jobs, max_failures, budget, only, resume)
+    wish = dataclasses.replace(wish, runtime=choose_runtime(wish.scenario, runtime))
     console = err if as_json else out
     _announce(wish, console)
     if dry_run:

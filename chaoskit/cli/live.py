@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from chaoskit.checks.verdicts import Reader
+from chaoskit.checks.verdicts import Reader, VerdictLine, judged_by_exit, of_exit
 from chaoskit.engine.run import Watcher
 from chaoskit.engine.rundir import RunDir
 from chaoskit.model.events import (
@@ -30,7 +30,7 @@ class Live(Watcher):
         self._console = console
         self._status = console.status("starting") if console.is_terminal else None
         self._reader: Reader | None = None
-        self._verifier = ""
+        self._last_line = ""
         self._plan = Plan(0)
         self._phase = ""
         self._points = 0
@@ -51,6 +51,12 @@ class Live(Watcher):
         self._seen.clear()
         self._up.clear()
 
+    def progress(self, text: str) -> None:
+        if self._status:
+            self._status.update(Text(clean(text)))
+        else:
+            self._line(f"  {text}", "dim")
+
     def planned(self, plan: Plan) -> None:
         self._plan = plan
         for i, step in enumerate(plan.steps, 1):
@@ -68,7 +74,6 @@ class Live(Watcher):
         self._console.print(Text(clean(text), style=style))
 
     def _on_RunStarted(self, event: RunStarted) -> None:  # noqa: N802 (named after the event)
-        self._verifier = event.scenario.verifier.program
         self._reader = Reader(event.scenario.verifier)
         if event.control and event.tap:
             self._line(f"no tap here, kills fall on messages and log lines: {event.tap}", "yellow")
@@ -80,20 +85,26 @@ class Live(Watcher):
 
     def _on_ProgramExited(self, event: ProgramExited) -> None:  # noqa: N802
         self._up.pop(event.program, None)
-        if event.code and not event.hurt and not event.stopping:
+        if self._reader and judged_by_exit(event, self._reader.verifier):
+            self._verdict(event.t_s, of_exit(event, self._last_line, self._reader.verifier))
+        elif event.code and not event.hurt and not event.stopping:
             self._line(f"  {event.t_s:7.3f} s  {event.program} ended by itself with code {event.code}", "yellow")
 
     def _on_Call(self, event: Call) -> None:  # noqa: N802
         self._points += 1
 
     def _on_LogLine(self, event: LogLine) -> None:  # noqa: N802
-        if event.program != self._verifier or self._reader is None:
+        if self._reader is None or event.program != self._reader.verifier.program:
             return
+        self._last_line = event.text.strip() or self._last_line
         for line in self._reader.lines(event.text):
-            if (line.id, line.outcome) not in self._seen:
-                self._seen.add((line.id, line.outcome))
-                style = "green" if line.outcome == "SUCCESS" else "bold red"
-                self._line(f"  {event.t_s:7.3f} s  {line.outcome} [{line.id}] {line.detail}", style)
+            self._verdict(event.t_s, line)
+
+    def _verdict(self, t_s: float, line: VerdictLine) -> None:
+        if (line.id, line.outcome) not in self._seen:
+            self._seen.add((line.id, line.outcome))
+            style = "green" if line.outcome == "SUCCESS" else "bold red"
+            self._line(f"  {t_s:7.3f} s  {line.outcome} [{line.id}] {line.detail}", style)
 
     def _on_FaultFired(self, event: FaultFired) -> None:  # noqa: N802
         step = self._plan.steps[event.step]

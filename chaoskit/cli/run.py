@@ -3,7 +3,7 @@
 import re
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -18,11 +18,20 @@ from chaoskit.model.plan import dump
 from chaoskit.model.run import Report
 from chaoskit.model.scenario import Scalar, Scenario
 
+if TYPE_CHECKING:
+    from chaoskit.engine.backends import RuntimeName
+
 # What fits into 64 bits and comes out as it went in: others stay text, as the programs get them.
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 # The largest number that every reader of JSON keeps exact.
 _LARGEST_SEED = 2**53
-Runtime = Annotated[str, typer.Option(help="Where programs run: auto or local.", metavar="auto|local")]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        help="Where programs run: local (the default wherever it can), compose, or auto: compose if it can.",
+        metavar="auto|local|compose",
+    ),
+]
 ScenarioName = Annotated[
     str, typer.Argument(metavar="SCENARIO", help="A bundled name, or the path of a scenario.yaml.")
 ]
@@ -50,7 +59,7 @@ def run(
     repeat: Annotated[int, typer.Option(min=1, help="Run with this many seeds, one after the other.")] = 1,
     settings: Settings = None,
     timeout: Timeout = None,
-    runtime: Runtime = "auto",
+    runtime: Runtime = "",
     no_control: Annotated[bool, typer.Option("--no-control", help="Leave out the run without faults.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan (after its control run) and leave.")
@@ -76,14 +85,14 @@ def run(
     """
     from chaoskit.engine import run as engine
 
-    check_runtime(runtime)
     if plan and (kills or duplicates):
         raise UsageError("--plan names all faults: leave out --kills and --duplicates, or put them into the plan")
     chosen = _scenario(scenario, settings, timeout)
+    where = choose_runtime(chosen, runtime)
     given = engine.load_plan(plan, chosen) if plan else None
     first = seed if seed is not None else given.seed if given and given.seed else secrets.randbelow(2**32)
     requests = [
-        engine.Request(chosen, first + n, kills, duplicates, given, not no_control, keep) for n in range(repeat)
+        engine.Request(chosen, first + n, kills, duplicates, given, not no_control, keep, where) for n in range(repeat)
     ]
     if dry_run:
         return _dry_run(requests[0], as_json)
@@ -130,7 +139,8 @@ def _one(request: object, as_json: bool, junit: Path | None, summary: Path | Non
     console = err if as_json else out
     parameters = " ".join(f"{name}={value}" for name, value in request.scenario.parameters.items())
     console.print(
-        f"chaoskit run {request.scenario.name}, local runtime, {parameters}, seed {request.seed}", markup=False
+        f"chaoskit run {request.scenario.name}, {request.runtime} runtime, {parameters}, seed {request.seed}",
+        markup=False,
     )
     with Live(console) as live:
         report = engine.run(request, live)
@@ -173,10 +183,14 @@ def _sum_up(reports: list[Report], console: Console) -> None:
         console.print(f"  seed {report.seed}: {report.result}, again: {report.replay}", markup=False)
 
 
-def check_runtime(runtime: str) -> None:
-    """Raises UsageError for a runtime that there is not."""
-    if runtime not in ("auto", "local"):
-        raise UsageError(f"--runtime {runtime}: this chaoskit has auto and local")
+def choose_runtime(scenario: Scenario, wanted: str) -> "RuntimeName":
+    """The runtime that `--runtime` means for a scenario; says why where that was left to chaoskit."""
+    from chaoskit.engine import wiring
+
+    chosen, why = wiring.runtime_for(scenario, wanted)
+    if why:
+        err.print(f"{chosen} runtime: {why}", markup=False)
+    return chosen
 
 
 def _scenario(name: str, settings: list[str] | None, timeout: float | None) -> Scenario:

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 import chaoskit
 from chaoskit import journal
 from chaoskit.engine import control, rundir, upfile, wiring
+from chaoskit.engine.backends import Stage
 from chaoskit.engine.conduct import Progress
 from chaoskit.engine.executor import Executor
 from chaoskit.engine.interrupts import interruptible
@@ -131,7 +132,8 @@ class Session:
         server = control.Server(self.answer)
         try:
             executor = Executor(self.pipeline, Plan(0), TABLE)
-            await wiring.assemble_local(self.pipeline.scenario, run_dir.path, self.pipeline, executor, tapped=False)
+            stage = Stage(self.pipeline.scenario, run_dir.path, self.pipeline, executor, tapped=False)
+            await wiring.LocalBackend().assemble(stage)
             try:
                 path = await server.start()
                 claim.write(upfile.Up(os.getpid(), self.pipeline.scenario.name, run_dir.path.name, path))

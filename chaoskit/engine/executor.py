@@ -108,6 +108,10 @@ class Executor:
             self.pipeline.hurts(step.target)
         self.pipeline.emit(FaultFailed(self.pipeline.now_s(), i, reason))
 
+    def act_now(self, i: int, point: str) -> None:
+        """Whoever sees messages elsewhere saw the one that step `i` waits for, at `point`."""
+        self._act(i, point)
+
     def _act(self, i: int, point: str) -> None:
         step = self.plan.steps[i]
         act = self._table[step.fault].act

@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from chaoskit.checks import judge
-from chaoskit.engine import assess, rundir, wiring
+from chaoskit.engine import assess, drawing, rundir, wiring
+from chaoskit.engine.backends import RuntimeName
 from chaoskit.engine.conduct import Limits
 from chaoskit.engine.interrupts import interruptible
 from chaoskit.engine.lab import Outcome, Task
@@ -53,6 +54,7 @@ class Wish:
     budget_s: float | None = None
     only: str | None = None
     resume: RunDir | None = None
+    runtime: RuntimeName = "local"
 
     def identity(self) -> str:
         """What has to be the same for an exploration to be resumed."""
@@ -259,7 +261,8 @@ def explore(wish: Wish, watcher: Watcher) -> Report:
         duration_s,
         explorer.prepared,
     )
-    assess.save(run_dir, made)
+    made = drawing.with_failed_runs(run_dir, made)
+    drawing.save(run_dir, made)
     return made
 
 

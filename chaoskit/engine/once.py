@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import chaoskit
 from chaoskit import journal
 from chaoskit.engine import wiring
+from chaoskit.engine.backends import Backend, Stage
 from chaoskit.engine.conduct import Conductor, Limits, Progress
 from chaoskit.engine.executor import Executor
 from chaoskit.engine.interrupts import interruptible
@@ -30,9 +31,10 @@ Observer = Callable[[AnyEvent], None]
 
 @dataclass(frozen=True)
 class Setup:
-    """What one run needs. `observer` hears each event as it happens, `starter` begins the lives of programs.
+    """What one run needs. `observer` hears each event as it happens, `starter` begins the lives of local programs.
 
-    `surveyed` notes at each call which states a power loss could leave.
+    `surveyed` notes at each call which states a power loss could leave; `keep_data` leaves the data directories in the
+    run's directory.
     """
 
     scenario: Scenario
@@ -43,6 +45,8 @@ class Setup:
     observer: Observer = lambda event: None
     starter: Starter = start_new
     surveyed: bool = False
+    backend: Backend = field(default_factory=wiring.LocalBackend)
+    keep_data: bool = True
 
 
 class Recorder:
@@ -88,17 +92,18 @@ async def run_once(setup: Setup) -> list[AnyEvent]:
 
 def _started(setup: Setup) -> RunStarted:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    tap = wiring.tap_unavailable() or ""
+    tap = setup.backend.tap_unavailable() or ""
     version = chaoskit.__version__
-    return RunStarted(0.0, version, setup.scenario, setup.plan, "local", now, setup.control, tap)
+    return RunStarted(0.0, version, setup.scenario, setup.plan, setup.backend.name, now, setup.control, tap)
 
 
 async def _conduct(setup: Setup, conductor: Conductor) -> RunEnded:
     pipeline, executor = conductor.pipeline, conductor.executor
+    stage = Stage(
+        setup.scenario, setup.run_dir.path, pipeline, executor, surveyed=setup.surveyed, starter=setup.starter
+    )
     try:
-        await wiring.assemble_local(
-            setup.scenario, setup.run_dir.path, pipeline, executor, setup.starter, surveyed=setup.surveyed
-        )
+        await setup.backend.assemble(stage)
     except EnvironmentProblem as e:
         return RunEnded(pipeline.now_s(), "error", str(e))
     try:
@@ -106,6 +111,10 @@ async def _conduct(setup: Setup, conductor: Conductor) -> RunEnded:
     finally:
         executor.stop()
         await pipeline.close(setup.limits.grace_s)
+    try:
+        await setup.backend.settle(stage, setup.keep_data)
+    except EnvironmentProblem as e:
+        return RunEnded(pipeline.now_s(), "error", str(e))
     # The programs' last lines came while they were stopped, as may a Ctrl-C; the end is the last event all the same.
     reason: EndReason = "interrupted" if conductor.interrupted.is_set() else ended.reason
     return RunEnded(pipeline.now_s(), reason, ended.waited_for, ended.waited_s)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from chaoskit.checks.verdicts import Reader
-from chaoskit.engine.members import Member, State
+from chaoskit.engine.members import CRASHES_IN_A_ROW, CRASHES_IN_A_ROW_ALONE, Member, State
 from chaoskit.model.errors import EnvironmentProblem
 from chaoskit.model.events import (
     AnyEvent,
@@ -70,10 +70,12 @@ class Pipeline:
 
     def __init__(self, scenario: Scenario, sink: EventSink) -> None:
         self.scenario = scenario
-        self.members = {name: Member(name) for name in start_order(scenario.programs)}
+        in_a_row = CRASHES_IN_A_ROW if scenario.broker else CRASHES_IN_A_ROW_ALONE
+        self.members = {name: Member(name, in_a_row) for name in start_order(scenario.programs)}
         self.changed = asyncio.Event()
         self.stopping = False
         self.awaited = ""
+        self._lost = ""
         self.last_event_s = 0.0
         self.journaled_lines = _JOURNALED_LINES
         self.before_restart: Callable[[str], None] = lambda program: None
@@ -99,6 +101,11 @@ class Pipeline:
         self.last_event_s = self.now_s()
         self._sink(event)
         self.changed.set()
+
+    def lost(self, what: str, reason: str) -> None:
+        """Something that chaoskit itself provides went away without being hurt; nobody need wait for it any more."""
+        self._lost = self._lost or f"{what}: {reason}"
+        self.emit(EnvironmentLost(self.now_s(), what, reason))
 
     def program_started(self, program: str, life: int, pid: int) -> None:
         member = self.members[program]
@@ -130,11 +137,16 @@ class Pipeline:
                 self.changed.set()
             else:
                 self.later(backoff_s, lambda: self._restart(program))
+        elif hurt and not self.stopping:
+            # Nobody starts it again, so what its end was to do to its files is done now: the verifier looks at them.
+            self.before_restart(program)
 
     def _state_after_exit(self, member: Member, code: int) -> State:
         if self.stopping or member.stay_dead:
             return "dead"
-        if code == 0 and not member.hurt:
+        verifier = self.scenario.verifier
+        judges = member.name == verifier.program and (verifier.exit_code or verifier.command)
+        if not member.hurt and (code == 0 or judges):
             return "finished"
         if self.scenario.restart == "none":
             return "dead"
@@ -145,13 +157,28 @@ class Pipeline:
     async def start(self, within_s: float) -> None:
         """Start every program, each after those it waits for. Raises EnvironmentProblem when one does not come."""
         for name in self.members:
-            for earlier in self.scenario.programs[name].after:
-                await self._until_ready(earlier, within_s)
-            self.begin(name)
+            if name != self.scenario.verifier.last:
+                for earlier in self.scenario.programs[name].after:
+                    await self._until_ready(earlier, within_s)
+                self.begin(name)
         waited_for = {a for p in self.scenario.programs.values() for a in p.after}
         for name in waited_for:
             await self._until_ready(name, within_s)
         self.emit(Ready(self.now_s()))
+
+    def verifies_last(self) -> bool:
+        """Whether a command is to judge, and has not been started yet."""
+        last = self.scenario.verifier.last
+        return last is not None and self.members[last].state == "waiting"
+
+    def verify(self) -> None:
+        """Start the command that judges. Raises EnvironmentProblem when it cannot be started."""
+        self.begin(self.scenario.verifier.program)
+
+    def verifying(self) -> bool:
+        """Whether the command that judges runs."""
+        last = self.scenario.verifier.last
+        return last is not None and self.members[last].state == "up"
 
     def begin(self, program: str) -> None:
         """Start the next life of a program that is not running."""
@@ -163,7 +190,10 @@ class Pipeline:
 
     async def _until_ready(self, program: str, within_s: float) -> None:
         self.awaited = program
-        if not await self.wait_for(lambda: self._ready(program), within_s):
+        came = await self.wait_for(lambda: bool(self._lost) or self._ready(program), within_s)
+        if self._lost:
+            raise EnvironmentProblem(self._lost)
+        if not came:
             raise EnvironmentProblem(
                 f"{program} did not consume from a queue within {within_s:g} s; its last lines are in "
                 f"logs/{program}.log, and programs that wait for it name it in `after`"
@@ -243,19 +273,38 @@ class Pipeline:
     def settled(self) -> bool:
         """Every program is where it will stay, those that consumed before consume again, no timer is pending."""
         for name, member in self.members.items():
+            if member.state == "waiting" and name == self.scenario.verifier.last:
+                continue
             consuming = self.connections.consuming(name)
             member.consumed = member.consumed or consuming
             if not member.settled or (member.state == "up" and member.consumed and not consuming):
                 return False
         return not self._timers
 
-    def sending(self) -> bool:
-        """Whether a program is up that has never consumed: it may still send. Without a broker there is nothing to."""
-        return self.scenario.broker and any(m.state == "up" and not m.consumed for m in self.members.values())
+    def working(self) -> list[str]:
+        """Programs that are up, have never consumed and are not to stay up: they may still send, or write, and end."""
+        programs = self.scenario.programs
+        return [
+            m.name for m in self.members.values() if m.state == "up" and not (m.consumed or programs[m.name].stays_up)
+        ]
+
+    def computing(self) -> list[str]:
+        """Programs that may be silent for long and are waited for: without a broker all that work, else who judges."""
+        return [name for name in self.working() if not self.scenario.broker or name == self.scenario.verifier.last]
+
+    def ended(self) -> bool:
+        """Nothing can happen any more: every program has ended for good, and no timer is pending."""
+        last = self.scenario.verifier.last
+        waiting = any(not m.ended for m in self.members.values() if not (m.name == last and m.state == "waiting"))
+        return not waiting and not self._timers
 
     def idle(self) -> bool:
-        """Settled, every queue drained, and nobody left who only sends."""
-        return self.settled() and self.connections.drained() and not self.sending()
+        """Settled, every queue drained, and nobody left who only sends or writes."""
+        return self.settled() and self.connections.drained() and not self.working()
+
+    def hopeless(self) -> bool:
+        """A program was given up, and what it was to do waits for it."""
+        return self.given_up() is not None and not (self.scenario.broker and self.connections.drained())
 
     def given_up(self) -> str | None:
         """A program that died again and again and was given up, if there is one."""

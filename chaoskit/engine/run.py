@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from chaoskit import journal
 from chaoskit.checks import judge
-from chaoskit.engine import assess, rundir
+from chaoskit.engine import assess, drawing, rundir, wiring
+from chaoskit.engine.backends import Backend, RuntimeName, opened
 from chaoskit.engine.conduct import Limits
 from chaoskit.engine.once import Setup, run_once
 from chaoskit.engine.rundir import RunDir
@@ -28,6 +30,7 @@ from chaoskit.runtime.local import kill_marked
 # A run may be quiet for this many times the longest silence of its control run before it is given up.
 _QUIET_FACTOR = 5
 _LEAST_QUIET_S = 2.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Request:
     plan: Plan | None = None
     control: bool = True
     keep: bool = False
+    runtime: RuntimeName = "local"
 
 
 class Watcher:
@@ -48,6 +52,9 @@ class Watcher:
 
     def phase(self, name: str, run_dir: RunDir) -> None:
         """A control run or the run itself begins."""
+
+    def progress(self, text: str) -> None:
+        """Something that takes time before the first run: an image is pulled, a broker starts."""
 
     def planned(self, plan: Plan) -> None:
         """The plan is made."""
@@ -69,7 +76,7 @@ def run(request: Request, watcher: Watcher) -> Report:
     _check(request)
     run_dir = rundir.create(request.scenario.name, request.seed, datetime.now(UTC))
     with _leaving_nothing(run_dir, request.keep):
-        return asyncio.run(_run(request, run_dir, watcher))
+        return asyncio.run(_with_backend(request, watcher, lambda there: _run(request, run_dir, watcher, there)))
 
 
 def make_plan(request: Request, watcher: Watcher) -> Plan:
@@ -79,16 +86,22 @@ def make_plan(request: Request, watcher: Watcher) -> Plan:
         return request.plan
     run_dir = rundir.create(request.scenario.name, request.seed, datetime.now(UTC))
     with _leaving_nothing(run_dir, request.keep):
-        control = asyncio.run(_control(request, run_dir, watcher))
+        control = asyncio.run(_with_backend(request, watcher, lambda there: _control(request, run_dir, watcher, there)))
     if judge(control).code is not ExitCode.OK:
         raise UsageError(f"the control run is not green, so there is no plan: chaoskit report {run_dir}")
     return _draw(request, control)
 
 
-async def _run(request: Request, run_dir: RunDir, watcher: Watcher) -> Report:
+async def _with_backend(request: Request, watcher: Watcher, work: Callable[[Backend], Awaitable[T]]) -> T:
+    backend = wiring.backend(request.runtime, request.scenario, watcher.progress)
+    async with opened(backend):
+        return await work(backend)
+
+
+async def _run(request: Request, run_dir: RunDir, watcher: Watcher, backend: Backend) -> Report:
     control: list[AnyEvent] | None = None
     if request.control and (request.kills or request.duplicates or request.plan):
-        control = await _control(request, run_dir, watcher)
+        control = await _control(request, run_dir, watcher, backend)
         if judge(control).code is not ExitCode.OK:
             return _saved(run_dir, assess.report(run_dir, control, control))
     plan = _draw(request, control or [])
@@ -96,14 +109,26 @@ async def _run(request: Request, run_dir: RunDir, watcher: Watcher) -> Report:
     watcher.planned(plan)
     watcher.phase("run", run_dir)
     limits = limits_for(request.scenario, control)
-    setup = Setup(request.scenario, plan, run_dir, limits=limits, observer=watcher.event)
+    setup = Setup(request.scenario, plan, run_dir, limits=limits, observer=watcher.event, backend=backend)
     return _saved(run_dir, assess.report(run_dir, await run_once(setup), control))
 
 
-async def _control(request: Request, run_dir: RunDir, watcher: Watcher) -> list[AnyEvent]:
+async def _control(request: Request, run_dir: RunDir, watcher: Watcher, backend: Backend) -> list[AnyEvent]:
     watcher.phase("control run", run_dir.control)
     limits = limits_for(request.scenario, None)
-    return await run_once(Setup(request.scenario, Plan(request.seed), run_dir.control, True, limits, watcher.event))
+    plan = Plan(request.seed)
+    return await run_once(
+        Setup(
+            request.scenario,
+            plan,
+            run_dir.control,
+            True,
+            limits,
+            watcher.event,
+            backend=backend,
+            keep_data=request.keep,
+        )
+    )
 
 
 def _draw(request: Request, control: Sequence[AnyEvent]) -> Plan:
@@ -113,7 +138,7 @@ def _draw(request: Request, control: Sequence[AnyEvent]) -> Plan:
 
 
 def _saved(run_dir: RunDir, report: Report) -> Report:
-    assess.save(run_dir, report)
+    drawing.save(run_dir, report)
     return report
 
 
@@ -149,7 +174,8 @@ def replay_request(run_dir: RunDir) -> Request:
     start = _start_of(run_dir)
     if not Path(start.scenario.folder).is_dir():
         raise UsageError(f"{start.scenario.folder}, where the programs of this run were, is gone")
-    return Request(start.scenario, start.plan.seed, plan=start.plan, control=False)
+    runtime: RuntimeName = "compose" if start.runtime == "compose" else "local"
+    return Request(start.scenario, start.plan.seed, plan=start.plan, control=False, runtime=runtime)
 
 
 def _start_of(run_dir: RunDir) -> RunStarted:

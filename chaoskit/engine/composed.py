@@ -1,0 +1,84 @@
+"""The Compose backend: one project that is up for all runs of a command, assembled anew for each of them."""
+
+import asyncio
+from collections.abc import Callable
+
+from chaoskit.engine.backends import RuntimeName, Stage, tapped_programs
+from chaoskit.engine.brokerless import NoConnections
+from chaoskit.engine.remote import RemoteConnections, RemoteTaps, message_steps
+from chaoskit.model.scenario import Scenario
+from chaoskit.runtime.compose.archives import unpack
+from chaoskit.runtime.compose.link import Event
+from chaoskit.runtime.compose.runtime import ComposeRuntime
+from chaoskit.runtime.compose.stack import Launcher, Stack
+
+
+class ComposeBackend:
+    """Runs of `scenario` as containers. `on_progress` hears lines while images are pulled and built."""
+
+    name: RuntimeName = "compose"
+
+    def __init__(self, scenario: Scenario, launcher: Launcher, on_progress: Callable[[str], None]) -> None:
+        self._stack = Stack(scenario, launcher, on_progress)
+        self._on_progress = on_progress
+        self._runtime: ComposeRuntime | None = None
+
+    async def open(self) -> None:
+        try:
+            await self._stack.open()
+        except BaseException:
+            await self.close()
+            raise
+        for note in self._stack.notes:
+            self._on_progress(note)
+
+    def tap_unavailable(self) -> str | None:
+        return self._stack.link.hello.get("tap") or None
+
+    async def assemble(self, stage: Stage) -> None:
+        pipeline, executor, link = stage.pipeline, stage.executor, self._stack.link
+        places = {name: place for name in pipeline.members if (place := self._stack.place(name)) is not None}
+        tapped = stage.tapped and self.tap_unavailable() is None
+        targets = tapped_programs(stage.scenario, executor) if tapped else set()
+        taps = RemoteTaps(pipeline, executor, link, places, targets)
+        connections = RemoteConnections(pipeline, executor, link)
+
+        def hear(event: Event) -> None:
+            if event["event"] == "tap":
+                taps.hear(event)
+            elif event["event"] == "arrived":
+                runtime.began(event["program"], event["life"])
+            else:
+                connections.hear(event)
+
+        runtime = ComposeRuntime(self._stack, stage.scenario, stage.run_dir, pipeline, taps, pipeline.lost)
+        self._stack.lost, link.on_event, self._runtime = pipeline.lost, hear, runtime
+        await link.ask(
+            "begin",
+            volumes=self._stack.volumes,
+            steps=message_steps(executor),
+            surveyed=stage.surveyed,
+            powered=taps.powered,
+        )
+        pipeline.attach(runtime, connections if self._stack.has_broker else NoConnections())
+
+    async def settle(self, stage: Stage, keep_data: bool) -> None:
+        if self._runtime is None:
+            return
+        try:
+            if keep_data:
+                await self.fetch(stage)
+        finally:
+            runtime, self._runtime = self._runtime, None
+            await runtime.remove()
+
+    async def fetch(self, stage: Stage) -> None:
+        """Copy the data directories as they are now into the run's directory. Raises EnvironmentProblem."""
+        places = {stage.scenario.data_name(name): self._stack.place(name) for name in stage.pipeline.members}
+        for name, place in places.items():
+            if place is not None:
+                tar = await self._stack.archive(place.in_agent())
+                await asyncio.to_thread(unpack, tar, stage.run_dir / "data" / name)
+
+    async def close(self) -> None:
+        await self._stack.close()

@@ -1,0 +1,201 @@
+"""The Compose runtime: the programs of one run as containers of a project that is up (`stack`).
+
+What happens to a life that is about to begin or has just ended beside its container is the affair of `Front`: the taps
+and the proxies. The verbs begin their work and do not wait; what goes wrong in it is told as lost.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from chaoskit.model.errors import EnvironmentProblem
+from chaoskit.model.scenario import Scenario
+from chaoskit.runtime.base import Listener
+from chaoskit.runtime.compose.engine import ERRORS, problem_of
+from chaoskit.runtime.compose.lives import Life, Log
+from chaoskit.runtime.compose.stack import Stack
+
+_PID_UNKNOWN = 0
+_CLOSE_EXTRA_S = 20.0
+
+
+class Front(Protocol):
+    """What stands before the containers."""
+
+    def tapped(self, program: str) -> bool:
+        """Whether its calls are to be seen."""
+
+    async def prepare(self, program: str, life: int, container: str) -> None:
+        """A life is about to begin. Raises EnvironmentProblem."""
+
+    async def started(self, program: str, pid: int) -> None:
+        """It has begun."""
+
+    async def ended(self, program: str) -> None:
+        """It has ended; returns when everything that happened in it has been told."""
+
+
+class ComposeRuntime:
+    """Programs of `scenario` as containers of `stack`; logs and, in the end, data below `run_dir`.
+
+    `lost(what, reason)` hears of what the engine failed to do.
+    """
+
+    name = "compose"
+
+    def __init__(
+        self,
+        stack: Stack,
+        scenario: Scenario,
+        run_dir: Path,
+        listener: Listener,
+        front: Front,
+        lost: Callable[[str, str], None],
+    ) -> None:
+        self._stack, self._scenario, self._run_dir = stack, scenario, run_dir
+        self._listener, self._front, self._lost = listener, front, lost
+        self._containers: dict[str, str] = {}
+        self._running: dict[str, asyncio.Event] = {}
+        self._begun: dict[str, int] = {}
+        self._paused: set[str] = set()
+        self._logs: dict[str, Log] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._acting: dict[str, asyncio.Lock] = {}
+
+    # --- lives ---
+
+    def start(self, program: str, life: int, environment: Mapping[str, str]) -> None:
+        self._running[program] = asyncio.Event()
+        self._do(program, self._begin(program, life, environment), "starting")
+
+    async def _begin(self, program: str, life: int, environment: Mapping[str, str]) -> None:
+        if program not in self._containers:
+            self._containers[program] = await self._stack.create(program, environment, self._front.tapped(program))
+        container = self._containers[program]
+        await self._front.prepare(program, life, self._stack.name_of(container))
+        born = Life(
+            self._stack.client,
+            container,
+            self._log(program),
+            lambda text: self._line(program, life, text),
+            lambda code: self._do(program, self._end(program, life, code), "ending"),
+            lambda reason: self._lost(program, reason),
+        )
+        pid = await born.begin()
+        self.began(program, life, pid)
+        if pid:
+            await self._front.started(program, pid)
+
+    def began(self, program: str, life: int, pid: int = _PID_UNKNOWN) -> None:
+        """A life has begun: said by whoever notices first, the engine or somebody who hears from it."""
+        if self._begun.get(program, -1) < life:
+            self._begun[program] = life
+            self._listener.program_started(program, life, pid)
+
+    def _line(self, program: str, life: int, text: str) -> None:
+        self.began(program, life)
+        self._listener.program_line(program, life, text)
+
+    async def _end(self, program: str, life: int, code: int) -> None:
+        try:
+            await self._front.ended(program)
+        finally:
+            self._running[program].set()
+            self._paused.discard(program)
+            self._listener.program_exited(program, life, code)
+
+    def _log(self, program: str) -> Log:
+        if program not in self._logs:
+            self._logs[program] = Log(self._run_dir / "logs" / f"{program}.log")
+        return self._logs[program]
+
+    def running(self, program: str) -> bool:
+        ended = self._running.get(program)
+        return ended is not None and not ended.is_set()
+
+    # --- signals ---
+
+    def kill(self, program: str) -> None:
+        self._signal(program, signal.SIGKILL)
+
+    def terminate(self, program: str) -> None:
+        self._signal(program, signal.SIGTERM)
+
+    def pause(self, program: str) -> None:
+        self._paused.add(program)
+        self._act(program, "pausing", self._stack.client.api.pause)
+
+    def resume(self, program: str) -> None:
+        # A life that was paused may have been killed, and thawed for that, in between.
+        if program in self._paused:
+            self._paused.discard(program)
+            self._act(program, "resuming", self._stack.client.api.unpause)
+
+    def _signal(self, program: str, number: int) -> None:
+        if number == signal.SIGKILL:
+            # A frozen process does not die before it is thawed.
+            self.resume(program)
+        self._act(program, "signalling", lambda container: self._stack.client.api.kill(container, number))
+
+    def _act(self, program: str, doing: str, act: Callable[[str], object]) -> None:
+        if self.running(program):
+            self._do(program, self._at_running(program, act), doing)
+
+    async def _at_running(self, program: str, act: Callable[[str], object]) -> None:
+        try:
+            await asyncio.to_thread(act, self._containers[program])
+        except ERRORS:
+            # A container that has ended meanwhile cannot be signalled; anything else is the engine's failure.
+            if self._running[program].is_set() or not await asyncio.to_thread(self._alive, program):
+                return
+            raise
+
+    def _alive(self, program: str) -> bool:
+        return bool(self._stack.client.api.inspect_container(self._containers[program])["State"]["Running"])
+
+    # --- tasks ---
+
+    def _do(self, program: str, work: Coroutine[Any, Any, None], doing: str) -> None:
+        """Do one thing after the other with a program, none of them waited for."""
+        task = asyncio.ensure_future(self._in_turn(program, work, doing))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _in_turn(self, program: str, work: Coroutine[Any, Any, None], doing: str) -> None:
+        async with self._acting.setdefault(program, asyncio.Lock()):
+            try:
+                await work
+            except EnvironmentProblem as error:
+                self._failed(program, doing, str(error))
+            except (*ERRORS, OSError) as error:
+                self._failed(program, doing, str(problem_of(error, doing)))
+
+    def _failed(self, program: str, doing: str, reason: str) -> None:
+        if doing == "starting":
+            self._running[program].set()
+        self._lost(program, reason)
+
+    # --- the end ---
+
+    async def close(self, grace_s: float) -> None:
+        containers = list(self._containers.values())
+        for program in list(self._paused):
+            self.resume(program)
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+        try:
+            await asyncio.gather(*(self._stack.stop(container, grace_s) for container in containers))
+            async with asyncio.timeout(grace_s + _CLOSE_EXTRA_S):
+                await asyncio.gather(*(ended.wait() for ended in self._running.values()))
+        except TimeoutError:
+            self._lost("the engine", "a container that was stopped did not end")
+        finally:
+            for log in self._logs.values():
+                log.close()
+
+    async def remove(self) -> None:
+        """Remove the containers, with their anonymous volumes. Raises EnvironmentProblem."""
+        containers, self._containers = list(self._containers.values()), {}
+        await asyncio.gather(*(self._stack.remove(container) for container in containers))

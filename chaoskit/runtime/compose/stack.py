@@ -1,0 +1,257 @@
+"""A Compose project of a run's own that is up: broker, backing services and the agent; programs come and go in it.
+
+Opened once, used for one run after the other (a control run and a run with faults, or a whole exploration): between two
+runs the broker stays warm, the programs' containers are made anew and their data is what it was. Closing it removes
+everything that it made.
+"""
+
+import asyncio
+import contextlib
+import os
+import platform
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from chaoskit.agent.wire import AMQP_PORT, LAUNCHER, SOCKETS
+from chaoskit.model.errors import EnvironmentProblem
+from chaoskit.model.scenario import Scenario
+from chaoskit.runtime.compose import agent_files, clones, command, engine, labels, leftovers, networks, project
+from chaoskit.runtime.compose.clones import Changes, Template
+from chaoskit.runtime.compose.link import AgentLink
+from chaoskit.runtime.compose.mounts import Place
+
+_BUILD_S = 1800.0
+_UP_S = 300.0
+_CLOSE_S = 120.0
+_POLL_S = 0.2
+# Any image with Python 3.11 or newer.
+_IMAGE_VARIABLE, _IMAGE = "CHAOSKIT_AGENT_IMAGE", "python:3.13-slim"
+OnProgress = Callable[[str], None]
+# Gives the launcher for a kind of machine.
+Launcher = Callable[[str], bytes]
+
+
+class Stack:
+    """One project. `lost(what, reason)` hears when the agent goes away by itself."""
+
+    def __init__(self, scenario: Scenario, launcher: Launcher, on_progress: OnProgress) -> None:
+        self.name = f"chaoskit-{secrets.token_hex(4)}"
+        self.lost: Callable[[str, str], None] = lambda what, reason: None
+        self.link = AgentLink(lambda reason: self.lost("the agent", reason))
+        self.notes: list[str] = []
+        self._scenario, self._launcher, self._progress = scenario, launcher, on_progress
+        self._labels = labels.of_run(self.name, labels.owner())
+        self._templates: dict[str, Template] = {}
+        self._names: dict[str, str] = {}
+        self._made = 0
+
+    @property
+    def client(self) -> docker.DockerClient:
+        """The engine."""
+        return self._client
+
+    @property
+    def has_broker(self) -> bool:
+        """Whether a broker is part of it."""
+        return self._project.broker is not None
+
+    # --- up ---
+
+    async def open(self) -> None:
+        """Bring it up. Raises UsageError and EnvironmentProblem; `close` has to follow even then."""
+        self._client = await asyncio.to_thread(engine.connect)
+        self._files = self._compose_files()
+        resolved = await command.resolve(self._files, self._variables())
+        self._project = project.transform(resolved, self._changes())
+        self.notes = list(self._project.notes)
+        await self._compose("create", "--build", doing="making the containers", timeout_s=_BUILD_S)
+        await asyncio.to_thread(self._read_templates)
+        agent, _ = await asyncio.gather(asyncio.to_thread(self._make_agent), self._start_backing())
+        await self.link.open(["docker", "start", "--attach", "--interactive", agent])
+        if reason := self.link.hello["tap"]:
+            self._progress(f"no tap on the engine's machine: {reason}")
+        if self._project.broker is not None:
+            await self.link.ask("front", host=project.BROKER_ADDRESS, ports=await asyncio.to_thread(self._ports))
+        await self.link.ask("keep", volumes=list(self._project.volumes))
+
+    def _compose_files(self) -> command.Files:
+        compose = self._scenario.compose
+        if compose is None:
+            raise EnvironmentProblem(f"{self._scenario.name} names no Compose file: run it with --runtime local")
+        folder = Path(self._scenario.folder)
+        files = tuple((folder / name).resolve() for name in compose.files)
+        return command.Files(files, compose.profiles, tuple((folder / name).resolve() for name in compose.env_files))
+
+    def _variables(self) -> dict[str, str]:
+        """What fills the project's ${VARIABLES}: the parameters, as with `NUM_CHUNKS=5 docker compose up`."""
+        return {name: str(value) for name, value in self._scenario.parameters.items()}
+
+    def _changes(self) -> project.Changes:
+        scenario = self._scenario
+        assert scenario.compose is not None
+        programs = {
+            scenario.service_of(name): project.Needs({}, program.data_dir, name in scenario.target)
+            for name, program in scenario.programs.items()
+            if name != scenario.verifier.last
+        }
+        return project.Changes(
+            name=self.name,
+            run=self.name,
+            owner=labels.owner(),
+            programs=programs,
+            agent=_agent_service(),
+            broker=scenario.compose.broker,
+            has_broker=scenario.broker,
+            engine_restarts=scenario.restart == "engine",
+            profiles=scenario.compose.profiles,
+        )
+
+    async def _compose(self, *arguments: str, doing: str, timeout_s: float) -> None:
+        await command.compose(
+            self.name,
+            self._project.document,
+            arguments,
+            origin=self._files,
+            environment=self._variables(),
+            on_line=self._progress,
+            timeout_s=timeout_s,
+            doing=doing,
+        )
+
+    def _read_templates(self) -> None:
+        with engine.problems("reading the containers"):
+            made = self._client.api.containers(all=True, filters={"label": f"{labels.RUN}={self.name}"})
+            for container in made:
+                service = container["Labels"]["com.docker.compose.service"]
+                self._names[service] = container["Id"]
+            for service in (*self._project.programs, project.AGENT):
+                placed = self._project.programs.get(service)
+                files = placed.files if placed else ()
+                self._templates[service] = clones.template_of(self._client, self._names[service], service, files)
+
+    def _make_agent(self) -> str:
+        """The agent's container, with our code and the launcher in it; not started."""
+        template = self._templates[project.AGENT]
+        name = f"{self.name}-agent"
+        with engine.problems("making the agent's container"):
+            made = clones.create(self._client, template, name, Changes(attached=True))
+            api = self._client.api
+            api.put_archive(made, "/", agent_files.archive())
+            machine = str(self._client.info().get("Architecture", platform.machine()))
+            folder, _, launcher = LAUNCHER.rpartition("/")
+            api.put_archive(made, folder, clones.tar_of(launcher, self._launcher(machine), 0o755))
+        return name
+
+    async def _start_backing(self) -> None:
+        if not self._project.backing:
+            return
+        self._progress(f"starting {', '.join(self._project.backing)}")
+        await self._compose("up", "--detach", "--no-build", *self._project.backing, doing="starting", timeout_s=_UP_S)
+        try:
+            async with asyncio.timeout(_UP_S):
+                for service in self._project.backing:
+                    await self._until_up(service)
+        except TimeoutError:
+            raise EnvironmentProblem(f"a service did not become healthy in {_UP_S:g} s") from None
+
+    async def _until_up(self, service: str) -> None:
+        """Until a backing service is healthy, or has ended well when it is a job; a dead one is an error."""
+        while True:
+            with engine.problems(f"waiting for {service}"):
+                told = await asyncio.to_thread(self._client.api.inspect_container, self._names[service])
+            state = told["State"]
+            health = (state.get("Health") or {}).get("Status", "healthy")
+            if state["Status"] == "exited" and state["ExitCode"] == 0:
+                return
+            if state["Status"] in ("exited", "dead"):
+                raise EnvironmentProblem(f"{service} ended with code {state['ExitCode']}: {await self._tail(service)}")
+            if state["Running"] and health == "healthy":
+                return
+            await asyncio.sleep(_POLL_S)
+
+    async def _tail(self, service: str) -> str:
+        with engine.problems(f"reading the log of {service}"):
+            lines = await asyncio.to_thread(self._client.api.logs, self._names[service], tail=3)
+        return " | ".join(lines.decode(errors="replace").split("\n")).strip(" |") or "it printed nothing"
+
+    def _ports(self) -> list[int]:
+        """What the broker listens on beside AMQP, by its image and its service."""
+        assert self._project.broker is not None
+        with engine.problems("reading the broker's container"):
+            told = self._client.api.inspect_container(self._names[self._project.broker])
+        return networks.forwarded_ports(told, AMQP_PORT)
+
+    # --- programs ---
+
+    def place(self, program: str) -> Place | None:
+        """Where a program's data directory is; None when it has none that outlives its container."""
+        placed = self._project.programs.get(self._scenario.service_of(program))
+        return placed.data if placed else None
+
+    @property
+    def volumes(self) -> list[str]:
+        """The volumes that the agent sees."""
+        return list(self._project.volumes)
+
+    async def create(self, program: str, environment: Mapping[str, str], tapped: bool) -> str:
+        """A new container of a program, not started; its id."""
+        service = self._scenario.service_of(program)
+        template = self._templates[service]
+        front = [LAUNCHER, "--socket", f"{SOCKETS}/{program}", "--"] if tapped else []
+        volumes = {project.LAUNCHER_ROOT: (f"{self.name}_{project.LAUNCHER_VOLUME}", "ro")} if tapped else {}
+        variables = {"PYTHONUNBUFFERED": "1", **environment}
+        changes = Changes(front, volumes, variables, restarts=self._scenario.restart == "engine")
+        self._made += 1
+        # Compose's own numbers are taken by the containers that it made.
+        name = f"{self.name}-{service}-run{self._made}"
+        with engine.problems(f"making a container of {service}"):
+            container = await asyncio.to_thread(clones.create, self._client, template, name, changes)
+        self._names[container] = name
+        return container
+
+    def name_of(self, container: str) -> str:
+        """The name of a container, by which the engine's name service knows it."""
+        return self._names[container]
+
+    async def stop(self, container: str, grace_s: float) -> None:
+        """SIGTERM, and SIGKILL after the grace; one that is not running is left alone."""
+        with contextlib.suppress(docker.errors.NotFound):
+            await asyncio.to_thread(self._client.api.stop, container, round(grace_s))
+
+    async def remove(self, container: str) -> None:
+        """Remove a container with its anonymous volumes."""
+        with engine.problems("removing a container"), contextlib.suppress(docker.errors.NotFound):
+            await asyncio.to_thread(self._client.api.remove_container, container, v=True, force=True)
+
+    async def archive(self, path: str) -> bytes:
+        """A tar of a directory, as the agent sees it."""
+
+        def read() -> bytes:
+            return b"".join(self._client.api.get_archive(f"{self.name}-agent", path)[0])
+
+        with engine.problems(f"copying {path}"):
+            return await asyncio.to_thread(read)
+
+    # --- down ---
+
+    async def close(self) -> None:
+        """Remove everything that is this project's: containers, networks, volumes, images that were built."""
+        await self.link.close()
+        if hasattr(self, "_client"):
+            try:
+                await asyncio.to_thread(leftovers.remove_run, self._client, self.name)
+            finally:
+                self._client.close()
+
+
+def _agent_service() -> dict[str, Any]:
+    """What the agent's service is beside what every project gives it."""
+    return {
+        "image": os.environ.get(_IMAGE_VARIABLE, _IMAGE),
+        "command": ["python", "-m", "chaoskit.agent"],
+        "environment": {"PYTHONPATH": agent_files.FOLDER, "PYTHONUNBUFFERED": "1"},
+    }
