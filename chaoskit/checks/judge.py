@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from chaoskit.checks import faults, liveness, repeats, verdicts
+from chaoskit.checks import faults, liveness, repeats, verdicts, verifier
 from chaoskit.model.events import AnyEvent, RunStarted
 from chaoskit.model.exit_codes import ExitCode, worst
 from chaoskit.model.verdict import FaultRecord, Finding, Verdict
@@ -27,6 +27,8 @@ CHECKS: dict[str, Check] = {
     "ran": lambda events, start: liveness.nothing_ran(events),
     "faults-fired": lambda events, start: faults.unfired(events, start.plan),
     "repeats": lambda events, start: repeats.repeated(events, start.scenario),
+    "verifier": lambda events, start: verifier.ended_badly(events, start.scenario),
+    "why-missing": lambda events, start: verifier.why_missing(events, start.scenario),
     "exits": lambda events, start: liveness.unexpected_exits(events, start.scenario),
 }
 

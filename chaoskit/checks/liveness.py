@@ -63,8 +63,11 @@ def nothing_ran(events: Sequence[AnyEvent]) -> list[Finding]:
 
 def unexpected_exits(events: Sequence[AnyEvent], scenario: Scenario) -> list[Finding]:
     """Programs that died without being hurt. Crash-only workers may, so it is noted, not judged."""
+    judge = scenario.verifier.program if scenario.verifier.exit_code else None
     counts: dict[tuple[str, int], int] = {}
     for e in events:
+        if isinstance(e, ProgramExited) and e.program == judge:
+            continue
         if isinstance(e, ProgramExited) and not e.hurt and not e.stopping and e.code != 0:
             counts[e.program, e.code] = counts.get((e.program, e.code), 0) + 1
     return [

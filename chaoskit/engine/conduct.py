@@ -7,7 +7,7 @@ has nothing left to do. It is given up at the time limit, or when it is idle and
 import asyncio
 from dataclasses import dataclass, field
 
-from chaoskit.checks.verdicts import Reader
+from chaoskit.checks.verdicts import Reader, judged_by_exit
 from chaoskit.engine.executor import Executor
 from chaoskit.engine.pipeline import Pipeline
 from chaoskit.model.errors import EnvironmentProblem
@@ -43,7 +43,9 @@ class Progress:
         self._expected = self.scenario.expected()
 
     def on_event(self, event: AnyEvent) -> None:
-        if isinstance(event, LogLine) and event.program == self.scenario.verifier.program:
+        if judged_by_exit(event, self.scenario.verifier) and isinstance(self._expected, tuple):
+            self.ids.update(self._expected)
+        elif isinstance(event, LogLine) and event.program == self.scenario.verifier.program:
             self.ids.update(line.id for line in self._reader.lines(event.text))
         elif isinstance(event, EnvironmentLost):
             self.broken = True
@@ -100,18 +102,29 @@ class Conductor:
                 async with asyncio.timeout(self._until_quiet_s()):
                     await self.pipeline.changed.wait()
             except TimeoutError:
-                if self._quiet():
+                if self._quiet() and self.pipeline.verifies_last():
+                    self.pipeline.verify()
+                elif self._quiet():
                     # Who only sends may stay up for ever; a pipeline at rest with nothing missing is complete.
                     return "quiet" if self._missing() else "complete"
 
     def _over(self) -> EndReason | None:
         if self.progress.broken:
             return "error"
-        if self.pipeline.given_up() and not self.pipeline.connections.drained():
-            return "restart-loop"
+        if self.pipeline.hopeless():
+            if self.pipeline.verifies_last():
+                # It cannot become green any more; what the command says of the files is what a reader wants to know.
+                self.pipeline.verify()
+            return None if self.pipeline.verifying() else "restart-loop"
         if not self.pipeline.idle() or self.pipeline.connections.send_late():
             return None
-        return None if self._missing() else "complete"
+        ended = self.pipeline.ended()
+        if self.pipeline.verifies_last() and (ended or not self.executor.outstanding):
+            self.pipeline.verify()
+            return None
+        if self._missing():
+            return "quiet" if ended else None
+        return "complete"
 
     def _missing(self) -> bool:
         return bool(self.progress.missing() or self.executor.outstanding)
@@ -121,7 +134,7 @@ class Conductor:
 
     def _quiet_s(self) -> float:
         """How long nothing may happen: longer while a sender is up, which may be about to send."""
-        return self.limits.quiet_s * (_SENDER_PATIENCE if self.pipeline.sending() else 1)
+        return self.limits.quiet_s * (_SENDER_PATIENCE if self.pipeline.working() else 1)
 
     def _until_quiet_s(self) -> float:
         left_s = self._quiet_s() - self._silence_s()
@@ -132,6 +145,8 @@ class Conductor:
 
         A queue may still hold messages: those whose consumer is dead for good, or was never there.
         """
+        if self.pipeline.computing():
+            return False
         calm = self.pipeline.settled() and not self.pipeline.connections.in_progress()
         return calm and not self.executor.timed_outstanding() and self._silence_s() >= self._quiet_s()
 
@@ -144,6 +159,8 @@ class Conductor:
         parts = [self.progress.missing()]
         if self.pipeline.awaited:
             parts.append(f"{self.pipeline.awaited} to consume from a queue")
+        if computing := self.pipeline.computing():
+            parts.append(f"{', '.join(computing)} to end (a server says `stays_up: true`)")
         faults = [str(self.executor.plan.steps[i]) for i in sorted(self.executor.outstanding)]
         if faults:
             parts.append(f"faults ({'; '.join(faults)})")

@@ -100,7 +100,7 @@ class Taps:
         self,
         pipeline: Pipeline,
         executor: Executor,
-        broker: Callable[[str], tuple[str, int]],
+        broker: Callable[[str], tuple[str, int] | None],
         root: Callable[[str], Path],
         starter: Starter,
         others_still: Callable[[str], AbstractContextManager[None]],

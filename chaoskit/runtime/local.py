@@ -1,7 +1,9 @@
 """The local runtime: programs as processes of this machine, each in a session of its own.
 
 It does not isolate: programs see this machine's files and network. What they are given is a data directory, the
-broker's address, and an environment; `PATH` and a few harmless variables are passed on, nothing else.
+broker's address, and an environment; `PATH` and a few harmless variables are passed on, nothing else. The command that
+judges also finds the directory of the programs' logs in `CHAOSKIT_LOGS`. A supervisor of the user's own, which starts
+its programs again, cannot be told from what it starts: that needs containers.
 """
 
 import asyncio
@@ -13,8 +15,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from chaoskit.model.errors import EnvironmentProblem
-from chaoskit.model.scenario import Scenario
+from chaoskit.model import placeholders
+from chaoskit.model.errors import EnvironmentProblem, UsageError
+from chaoskit.model.scenario import Scenario, as_text
 from chaoskit.runtime.base import Launch, Listener, Spawner
 from chaoskit.runtime.processes import MARK, Process, marked, owned, spawn_plain
 
@@ -27,6 +30,11 @@ class LocalRuntime:
     name = "local"
 
     def __init__(self, scenario: Scenario, run_dir: Path, listener: Listener) -> None:
+        if scenario.restart == "engine":
+            raise UsageError(
+                f"{scenario.name}: `restart: engine` needs containers, whose engine starts them again (--runtime "
+                "compose); on the local runtime it is `chaoskit`, or `none` for programs that stay dead"
+            )
         self.scenario = scenario
         self.run_dir = run_dir
         self.mark = str(run_dir.resolve())
@@ -45,7 +53,9 @@ class LocalRuntime:
         return path
 
     def start(self, program: str, life: int, environment: Mapping[str, str]) -> None:
-        argv = self._argv(program)
+        places = self._places(program)
+        argv = [placeholders.fill(word, places) for word in self._argv(program)]
+        environment = self._filled(program, environment, places)
         log = self._open_log(program)
         reading, writing = os.pipe()
         launch = Launch(
@@ -80,6 +90,19 @@ class LocalRuntime:
             raise EnvironmentProblem(f"{program}: the command {first!r} is not found; install it or mend `command`")
         return [found or str(local), *rest]
 
+    def _places(self, program: str) -> dict[str, str]:
+        """What the placeholders of a program stand for."""
+        parameters = {name: as_text(value) for name, value in self.scenario.parameters.items()}
+        return {**parameters, "data": str(self.data_dir(program)), "logs": str(self._logs())}
+
+    def _filled(self, program: str, environment: Mapping[str, str], places: Mapping[str, str]) -> dict[str, str]:
+        """The environment with its placeholders filled: those of the scenario's own values, not of a broker's."""
+        declared = self.scenario.environment_of(program)
+        return {
+            name: placeholders.fill(value, places) if declared.get(name) == value else value
+            for name, value in environment.items()
+        }
+
     def _environment(self, program: str, environment: Mapping[str, str]) -> dict[str, str]:
         passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         own = {
@@ -89,12 +112,17 @@ class LocalRuntime:
             "PYTHONUNBUFFERED": "1",
             "WORKER_DATA_DIR": str(self.data_dir(program)),
         }
+        if program == self.scenario.verifier.last:
+            own["CHAOSKIT_LOGS"] = str(self._logs())
         return {**passed_on, **own, **environment}
 
     def _open_log(self, program: str) -> int:
-        logs = self.run_dir / "logs"
+        return os.open(self._logs() / f"{program}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def _logs(self) -> Path:
+        logs = self.run_dir.resolve() / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        return os.open(logs / f"{program}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return logs
 
     def running(self, program: str) -> bool:
         process = self._processes.get(program)

@@ -1,0 +1,36 @@
+"""What the pipeline asks of broker and proxies, for a scenario that has none: there is no queue and no message."""
+
+from collections.abc import Mapping
+
+from chaoskit.engine.pipeline import Depth
+
+
+class NoConnections:
+    """Nobody consumes, nothing waits, nothing can be cut: `check_plan` refuses steps that would need a broker."""
+
+    def address(self, program: str) -> Mapping[str, str]:
+        return {}
+
+    def consuming(self, program: str) -> bool:
+        return False
+
+    def drained(self) -> bool:
+        return True
+
+    def in_progress(self) -> bool:
+        return False
+
+    def depths(self) -> str:
+        return ""
+
+    def queues(self) -> Mapping[str, Depth]:
+        return {}
+
+    def cut(self, program: str) -> None:
+        """There is no connection."""
+
+    def send_late(self) -> bool:
+        return False
+
+    async def close(self) -> None:
+        """There is nothing to close."""
