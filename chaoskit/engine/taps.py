@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from chaoskit import tap
+from chaoskit.engine.aftermath import Aftermath, read_below
 from chaoskit.engine.executor import Executor
 from chaoskit.engine.pipeline import Pipeline
 from chaoskit.engine.starting import Starter
@@ -24,6 +25,7 @@ class Liaison:
     """Tells a station what a plan wants of it, and the executor and the pipeline what came of it.
 
     `heal` gets the order that has lasted long enough; `time_s` turns the station's clock into seconds of the pipeline.
+    `aftermath` looks at files that a fault fell on once more, where they can be read.
     """
 
     def __init__(
@@ -32,9 +34,11 @@ class Liaison:
         executor: Executor,
         heal: Callable[[str], None],
         time_s: Callable[[float], float] | None = None,
+        aftermath: Aftermath | None = None,
     ) -> None:
         self._pipeline, self._executor, self._heal = pipeline, executor, heal
         self._time_s = time_s or pipeline.now_s
+        self._aftermath = aftermath
         self._cut: set[str] = set()
 
     @property
@@ -71,6 +75,8 @@ class Liaison:
             t_s, result = self._time_s(event.t_s), event.result or 0
             place = event.op, event.path, event.nth
             self._pipeline.emit(Call(t_s, report.program, event.life, *place, event.size, result, report.states))
+            if self._aftermath is not None:
+                self._aftermath.changed(report.program, event.life, event.path)
 
     def _fired(self, report: tap.Report, event: tap.Fired) -> None:
         index = int(event.rule_id)
@@ -87,7 +93,10 @@ class Liaison:
             self._pipeline.later(action.for_s, lambda: self._heal(event.rule_id))
         written = event.written_bytes if event.when == "inside" else None
         t_s = self._time_s(event.t_s)
-        self._executor.call_fired(index, FaultFired(t_s, index, event.point, written, report.file_bytes, report.tail))
+        fault = FaultFired(t_s, index, event.point, written, report.file_bytes, report.tail)
+        self._executor.call_fired(index, fault)
+        if self._aftermath is not None:
+            self._aftermath.fired(fault)
 
 
 class Taps:
@@ -109,7 +118,10 @@ class Taps:
     ) -> None:
         self._broker, self._root = broker, root
         self._starter, self._others_still, self._targets = starter, others_still, targets
-        self._liaison = Liaison(pipeline, executor, self._heal)
+        self._aftermath = Aftermath(
+            lambda program, path, offset: read_below(root(program), path, offset), pipeline.emit, pipeline.now_s
+        )
+        self._liaison = Liaison(pipeline, executor, self._heal, aftermath=self._aftermath)
         loop = asyncio.get_running_loop()
         self._station = tap.Station(
             self._liaison.hear,
@@ -149,6 +161,7 @@ class Taps:
                 self._station.lose(program)
 
     def close(self) -> None:
+        self._aftermath.end()
         self._station.close()
 
 
