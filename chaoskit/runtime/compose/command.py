@@ -52,24 +52,45 @@ class Files(NamedTuple):
 async def resolve(files: Files, environment: Mapping[str, str]) -> dict[str, Any]:
     """The project as Compose understands it, for `project.transform`; `environment` fills its ${VARIABLES}.
 
+    All services are in it; `profiles` is left only in those that Compose would not start with the profiles of `files`.
     Raises UsageError when Compose refuses the files, EnvironmentProblem when it does not work.
     """
     for path in (*files.files, *files.env_files):
         if not path.is_file():
             raise UsageError(f"{path}: there is no such file; mend `compose` in the scenario")
-    doing = f"reading {files.files[0].name}"
+    all_on = files._replace(profiles=("*",))
+    started, everything = await asyncio.gather(_config(files, environment), _config_or_none(all_on, environment))
+    # A service that is off may be in a state that Compose refuses: then it is as if it were not there.
+    document: dict[str, Any] = everything or started
+    for name in started["services"]:
+        document["services"][name].pop("profiles", None)
+    if not document["services"]:
+        raise UsageError(f"{files.files[0]}: there are no services in it")
+    return document
+
+
+async def _config_or_none(files: Files, environment: Mapping[str, str]) -> dict[str, Any] | None:
     try:
-        out = await _run([*files.options(), "config", "--format", "json"], environment, b"", None, _CONFIG_S, doing)
+        return await _config(files, environment)
+    except (UsageError, EnvironmentProblem):
+        return None
+
+
+async def _config(files: Files, environment: Mapping[str, str]) -> dict[str, Any]:
+    name = files.files[0].name
+    arguments = [*files.options(), "config", "--format", "json"]
+    try:
+        out = await _run(arguments, environment, b"", None, _CONFIG_S, f"reading {name}")
     except _Failed as e:
+        if problem := await asyncio.to_thread(engine.compose_problem):
+            raise EnvironmentProblem(problem) from None
         raise UsageError(f"{files.files[0]}: Compose refuses it: {_last_words(e.lines)}") from None
     try:
-        document = json.loads(out)
-    except ValueError:
-        raise EnvironmentProblem(f"{doing}: Compose gave no JSON: look what `docker compose config` says") from None
-    if not isinstance(document, dict) or not document.get("services"):
-        raise UsageError(f"{files.files[0]}: there are no services in it")
-    plain: dict[str, Any] = _unescaped(document)
-    return plain
+        document: dict[str, Any] = _unescaped(json.loads(out))
+        return {**document, "services": document.get("services") or {}}
+    except (ValueError, TypeError, AttributeError):
+        problem = f"reading {name}: Compose gave no JSON: look what `docker compose config` says"
+        raise EnvironmentProblem(problem) from None
 
 
 def missing(document: Mapping[str, Any]) -> frozenset[str]:
@@ -100,12 +121,12 @@ def _unescaped(value: Any) -> Any:
     return value.replace("$$", "$") if isinstance(value, str) else value
 
 
-def _escaped(value: Any) -> Any:
+def escaped(value: Any) -> Any:
     """The reverse, for a file that Compose reads: it takes variables from values, not from names."""
     if isinstance(value, Mapping):
-        return {name: _escaped(inner) for name, inner in value.items()}
+        return {name: escaped(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_escaped(inner) for inner in value]
+        return [escaped(inner) for inner in value]
     return value.replace("$", "$$") if isinstance(value, str) else value
 
 
@@ -127,7 +148,7 @@ async def compose(
     """
     options = ["--project-name", name, "--project-directory", str(origin.files[0].parent), "--file", "-"]
     options += [word for path in origin.env_files for word in ("--env-file", str(path))]
-    stdin = json.dumps(_escaped(document)).encode()
+    stdin = json.dumps(escaped(document)).encode()
     try:
         await _run([*options, *arguments], environment, stdin, on_line, timeout_s, doing)
     except _Failed as e:
@@ -187,10 +208,11 @@ async def _talk(process: asyncio.subprocess.Process, stdin: bytes, lines: deque[
             on_line(text)
 
     out = _lines(process.stdout, hear) if on_line is not None else _all(process.stdout, kept)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(_feed(process.stdin, stdin))
-        group.create_task(out)
-        group.create_task(_lines(process.stderr, hear))
+    talk = asyncio.gather(_feed(process.stdin, stdin), out, _lines(process.stderr, hear))
+    try:
+        await talk
+    finally:
+        talk.cancel()
     await process.wait()
     return b"".join(kept).decode("utf-8", "replace")
 

@@ -94,7 +94,7 @@ def unavailable() -> str | None:
         return f"there is no `docker` command: {_GET_DOCKER}"
     with ThreadPoolExecutor(2) as pool:
         asked = pool.submit(_ask, "version", "--format", "{{json .Server}}")
-        compose = _compose_problem()
+        compose = compose_problem()
         server, problem = asked.result()
     return _mended(problem) if problem else _server_problem(server) or compose
 
@@ -120,7 +120,8 @@ def _server_problem(answer: str) -> str | None:
     return None
 
 
-def _compose_problem() -> str | None:
+def compose_problem() -> str | None:
+    """Why `docker compose` does not work, whatever the engine does; None when it does."""
     said, problem = _ask("compose", "version", "--short")
     if problem:
         known = "is not a docker command" in problem or "unknown" in problem

@@ -28,7 +28,7 @@ def rename(services: Mapping[str, dict[str, Any]], project: str, labels: Mapping
     for service in services.values():
         if service.get("build") is None and _canonical(str(service.get("image") or "")) in renamed:
             service["image"] = renamed[_canonical(str(service["image"]))]
-            service.pop("pull_policy", None)
+            service["pull_policy"] = "never"
     return taken
 
 

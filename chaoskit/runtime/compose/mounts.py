@@ -61,11 +61,10 @@ def change(
     """
     services: dict[str, Service] = document["services"]
     volumes: dict[str, Any] = document["volumes"]
-    _replace_volumes(volumes, _used(services), notes)
+    fresh = _replace_volumes(volumes, _used(services), notes)
     for name in data_dirs:
         _name_anonymous(name, services[name], volumes)
     _expand_volumes_from(services)
-    fresh: set[str] = set()
     for path, key, why in _kept_paths(services, data_dirs, missing):
         if key not in volumes:
             volumes[key] = {}
@@ -103,14 +102,16 @@ def _used(services: Mapping[str, Service]) -> set[str]:
 # --- volumes ---
 
 
-def _replace_volumes(volumes: dict[str, Any], used: Collection[str], notes: list[str]) -> None:
-    """Take the fixed name from each volume, and the user's data from below it."""
+def _replace_volumes(volumes: dict[str, Any], used: Collection[str], notes: list[str]) -> set[str]:
+    """Take the fixed name from each volume, and the user's data from below it; the ones that are empty now."""
+    emptied = {key: why for key, volume in volumes.items() if (why := _not_ours(volume))}
     for key, volume in volumes.items():
-        why = _not_ours(volume)
+        why = emptied.get(key, "")
         if why and key in used:
             notes.append(f"volume {key}: {why}; the run has an empty one of its own in its place")
         kept = {} if why else {field: value for field, value in volume.items() if field != "name"}
         volumes[key] = kept
+    return set(emptied)
 
 
 def _not_ours(volume: Mapping[str, Any]) -> str:
@@ -179,12 +180,12 @@ def _replace_bind(services: Mapping[str, Service], path: str, key: str) -> None:
     for name, service in services.items():
         for mount in _binds(service):
             source, target = str(mount["source"]).rstrip("/") or "/", str(mount["target"])
+            access = {"read_only": True} if mount.get("read_only") else {}
             if source == path:
                 mount.clear()
-                mount.update(_volume(key, target))
+                mount.update({**_volume(key, target), **access})
             elif _is_below(path, source):
-                inside = {**_volume(key, posixpath.join(target, _below(path, source)))}
-                _mounts(service).append({**inside, **({"read_only": True} if mount.get("read_only") else {})})
+                _mounts(service).append({**_volume(key, posixpath.join(target, _below(path, source))), **access})
             elif _is_below(source, path):
                 raise UsageError(
                     f"service {name}: the bind mount {source} is inside of {path}, which the run replaces by a volume: "
@@ -221,7 +222,7 @@ def _place(
         )
     if mount is not None and mount.get("type") == "volume":
         options = mount.get("volume") or {}
-        path = posixpath.join(str(options.get("subpath") or ""), _below(directory, mount["target"]))
+        path = posixpath.join(str(options.get("subpath") or ""), _below(directory, mount["target"])).rstrip("/")
         return Place(mount["source"], path, mount["source"] in fresh)
     if not watched:
         return None

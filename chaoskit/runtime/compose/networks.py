@@ -38,7 +38,8 @@ def _own(name: str, network: Mapping[str, Any], fixed: bool, used: bool, notes: 
                 f"network {name}: {why}; the run has one of its own in its place, what is on yours is not reached"
             )
         return {}
-    kept = {field: value for field, value in network.items() if field not in ("name", "ipam", "driver_opts")}
+    fixed_fields = ("name", "ipam", "driver_opts", *(() if fixed else ("enable_ipv6",)))
+    kept = {field: value for field, value in network.items() if field not in fixed_fields}
     options = {o: value for o, value in (network.get("driver_opts") or {}).items() if o not in _FIXED_OPTIONS}
     if options:
         kept["driver_opts"] = options
@@ -53,10 +54,7 @@ def _is_fixed(how: Mapping[str, Any]) -> bool:
 
 
 def add_agent(document: dict[str, Any], broker: str | None, fields: Mapping[str, Any], notes: list[str]) -> None:
-    """Add the agent to a document, with these fields of its service, in front of the broker where there is one.
-
-    Raises UsageError when the broker has no network.
-    """
+    """Add the agent to a document, with these fields of its service, in front of the broker where there is one."""
     services: dict[str, Service] = document["services"]
     agent: Service = {"pid": "host", "user": "0:0", "restart": "no", "scale": 1, **fields}
     agent["cap_add"] = sorted({"SYS_PTRACE", *fields.get("cap_add", ())})
@@ -65,13 +63,12 @@ def add_agent(document: dict[str, Any], broker: str | None, fields: Mapping[str,
         agent["network_mode"] = "none"
         return
     service = services[broker]
-    networks = service.get("networks") or {"default": None}
+    networks = service["networks"]
     cut_off = service.get("depends_on") or ()
     notes += [
         f"{broker}: the broker does not reach {other}, it is on a network with the proxy alone" for other in cut_off
     ]
     agent["networks"] = {name: with_aliases(how, _names(broker, service)) for name, how in networks.items()}
-    _take_links(services, broker, agent)
     agent["networks"][BROKER_NETWORK] = None
     service["networks"] = {BROKER_NETWORK: {"aliases": [BROKER_ADDRESS]}}
     document["networks"][BROKER_NETWORK] = {}
@@ -81,18 +78,6 @@ def add_agent(document: dict[str, Any], broker: str | None, fields: Mapping[str,
 def _names(broker: str, service: Mapping[str, Any]) -> list[str]:
     """What others may call the broker on each of its networks. Its container's name is among its aliases already."""
     return [broker, *([str(service["hostname"])] if service.get("hostname") else [])]
-
-
-def _take_links(services: Mapping[str, Service], broker: str, agent: Service) -> None:
-    """A link to the broker under another name becomes one more name of the agent, where the linking service is too."""
-    for service in services.values():
-        links = [str(link).partition(":") for link in service.get("links") or ()]
-        aliases = [alias for name, _, alias in links if name == broker and alias]
-        kept = [f"{name}{colon}{alias}" for name, colon, alias in links if name != broker]
-        if len(kept) != len(links):
-            service["links"] = kept
-        for network in set(service.get("networks") or {}) & set(agent["networks"]):
-            agent["networks"][network] = with_aliases(agent["networks"][network], aliases)
 
 
 def forwarded_ports(container: Mapping[str, Any], amqp_port: int) -> list[int]:

@@ -99,6 +99,7 @@ def transform(project: Mapping[str, Any], changes: Changes) -> RunProject:
         keeps_restarting = name not in changes.programs and name != broker
         services.change(name, service, name in changes.programs, keeps_restarting or changes.engine_restarts, notes)
         services.drop_references(name, service, found, changes.programs, notes)
+        services.name_links(service, found)
         if name in changes.programs:
             services.add_environment(service, changes.programs[name].environment)
     data_dirs = {name: (needs.data_dir, needs.watched) for name, needs in changes.programs.items()}
@@ -122,8 +123,12 @@ def _kept(project: Mapping[str, Any], chosen: Collection[str]) -> dict[str, Any]
     document["services"] = {name: service for name, service in document["services"].items() if name in chosen}
     if AGENT in document["services"]:
         raise UsageError(f"a service of the Compose file is named {AGENT}, as one of chaoskit's: rename it")
+    for service in document["services"].values():
+        if not service.get("network_mode") and not service.get("networks"):
+            service["networks"] = {"default": None}
     for part in ("networks", "volumes", "configs", "secrets"):
         document[part] = {name: value or {} for name, value in (document.get(part) or {}).items()}
+    document["networks"].setdefault("default", {})
     for value in (*document["configs"].values(), *document["secrets"].values()):
         if not value.get("external"):
             value.pop("name", None)

@@ -13,7 +13,7 @@ Services = Mapping[str, Mapping[str, Any]]
 def choose(
     services: Services, programs: Collection[str], profiles: Collection[str], exclude: Collection[str]
 ) -> set[str]:
-    """The programs, the services whose profile is on, and whatever these depend on.
+    """The programs, the services without a profile or with one of these, and whatever they depend on.
 
     Raises UsageError for a program that is no service.
     """

@@ -94,8 +94,7 @@ def _free_name(service: Service) -> None:
     name = service.pop("container_name", None)
     if name is None or service.get("network_mode"):
         return
-    networks = service.get("networks") or {"default": None}
-    service["networks"] = {network: with_aliases(how, [name]) for network, how in networks.items()}
+    service["networks"] = {network: with_aliases(how, [name]) for network, how in service["networks"].items()}
 
 
 def with_aliases(how: Mapping[str, Any] | None, names: Collection[str]) -> dict[str, Any]:
@@ -150,6 +149,23 @@ def drop_references(
     links = [link for link in service.get("links") or () if link.partition(":")[0] in services]
     if links != list(service.get("links") or ()):
         service["links"] = links
+
+
+def name_links(service: Service, services: Mapping[str, Service]) -> None:
+    """A link to a service under another name becomes one more name of that service, in the networks of both.
+
+    A link leads to a container, and a program's containers come and go. Where there are no networks, or where the name
+    belongs to another service, the link stays.
+    """
+    kept = []
+    for link in service.get("links") or ():
+        other, _, alias = str(link).partition(":")
+        shared = set(service.get("networks") or ()) & set(services[other].get("networks") or ())
+        if not shared or (alias in services and alias != other):
+            kept.append(link)
+        for network in shared if alias and link not in kept else ():
+            services[other]["networks"][network] = with_aliases(services[other]["networks"][network], [alias])
+    service["links"] = kept
 
 
 def add_environment(service: Service, environment: Mapping[str, str]) -> None:
