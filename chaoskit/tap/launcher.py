@@ -22,6 +22,7 @@ import sys
 HANDOVER_FLAGS = 0x800 | 0x4 | 0x80 | 0x8000 | 0x4000  # MSG_CONFIRM, DONTROUTE, EOR, MORE and NOSIGNAL together.
 FILTER_MAX_BYTES = 4096 * 8  # The kernel's BPF_MAXINSNS.
 UNAVAILABLE_EXIT = 125
+NOT_EXECUTABLE_EXIT = 126
 NOT_FOUND_EXIT = 127
 _GREETED_WITHIN_S = 30.0
 
@@ -101,10 +102,14 @@ def main(arguments: list[str]) -> int:
         channel = _connect(path)
         hand_over(channel, install(_filter_from(channel)))
         channel.close()
-        os.execv(program, command)
     except OSError as error:
         sys.stderr.write(f"launcher: cannot start {command[0]} under the tap at {path}: {error}\n")
-    return UNAVAILABLE_EXIT
+        return UNAVAILABLE_EXIT
+    try:
+        os.execv(program, command)
+    except OSError as error:
+        sys.stderr.write(f"launcher: cannot execute {program}: {error}\n")
+    return NOT_EXECUTABLE_EXIT
 
 
 if __name__ == "__main__":

@@ -9,19 +9,71 @@ AppArmor: the profile `docker-default` lets a process trace its equals, so two c
 program under a profile of its own can be supervised by an unconfined one only (`security_opt: [apparmor=unconfined]`,
 for the supervisor; the program's own profile stays as it is). User namespaces: the supervisor must live in the
 program's user namespace or in one above it; with `userns-remap` that is `userns_mode: host`, which `pid: host` asks for
-in any case. Nothing here changes rights.
+in any case.
 """
+
+import contextlib
+import ctypes
+import functools
+import os
+import struct
+from collections.abc import Iterator
 
 _CAPABILITIES = {
     "CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4, "KILL": 5, "SETGID": 6, "SETUID": 7, "SYS_PTRACE": 19,
 }  # fmt: skip
 
 
-def effective_capabilities(status: dict[str, str]) -> int:
-    """The set of a thread, a bit each, out of the fields of its /proc/PID/status."""
-    return int(status["CapEff"], 16)
+# Those that decide about files (linux/capability.h, CAP_FS_MASK): CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID,
+# LINUX_IMMUTABLE, MKNOD, MAC_OVERRIDE. The kernel itself drops them with a file-system user who is not root.
+_OF_FILES = sum(1 << bit for bit in (0, 1, 2, 3, 4, 9, 27, 32))
+_VERSION_3 = 0x20080522
+_HALF = 0xFFFFFFFF
+_DATA = struct.Struct("<6I")  # Two struct __user_cap_data_struct: effective, permitted, inheritable; low halves first.
+_capset = ctypes.CDLL(None, use_errno=True).capset
 
 
-def lacking(capabilities: int) -> str:
-    """Which of the needed capabilities are not in a set, in words; empty when none is lacking."""
-    return ", ".join(name for name, bit in _CAPABILITIES.items() if not capabilities >> bit & 1)
+def status_fields(tid: int | str) -> dict[str, str]:
+    """The lines of /proc/TID/status. Raises OSError when the thread is gone."""
+    with open(f"/proc/{tid}/status", encoding="utf-8", errors="replace") as lines:
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def lacking() -> str:
+    """Which of the capabilities that it takes this process does not have, in words; empty when it has them all."""
+    effective = int(status_fields("self")["CapEff"], 16)
+    return ", ".join(name for name, bit in _CAPABILITIES.items() if not effective >> bit & 1)
+
+
+@functools.cache
+def _own_sets() -> tuple[int, int, int]:
+    found = status_fields("self")
+    return int(found["CapEff"], 16), int(found["CapPrm"], 16), int(found["CapInh"], 16)
+
+
+def _set_effective(effective: int) -> None:
+    sets = (effective, *_own_sets()[1:])
+    header = struct.pack("<Ii", _VERSION_3, 0)
+    data = _DATA.pack(*(value & _HALF for value in sets), *(value >> 32 for value in sets))
+    if _capset(header, data) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"capset: {os.strerror(number)}")
+
+
+@contextlib.contextmanager
+def with_file_rights_of(fs_uid: int, effective: int) -> Iterator[None]:
+    """Have, of the rights over files, those that a thread has with these capabilities; it acts as `fs_uid` already.
+
+    A root whose capabilities were dropped (`cap_drop`) is refused what the kernel would refuse it.
+    """
+    own = _own_sets()[0]
+    now = own if fs_uid == 0 else own & ~_OF_FILES
+    wanted = own & (effective | ~_OF_FILES)
+    if wanted == now:
+        yield
+        return
+    _set_effective(wanted)
+    try:
+        yield
+    finally:
+        _set_effective(own)

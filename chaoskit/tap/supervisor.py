@@ -165,12 +165,14 @@ class Supervisor:
         return None
 
     def _doubt(self, error: PermissionError) -> None:
-        """EPERM may be what the program deserves, or mean that we are not let into it (any more)."""
-        if error.errno == errno.EPERM:
-            try:
-                self._target.probe(self._target.pid)
-            except Unreachable as reason:
-                self._lose(str(reason))
+        """EACCES is the program's own, of a path that it may not go. EPERM means that we are not let into it."""
+        if error.errno != errno.EPERM:
+            return
+        try:
+            self._target.probe()
+            self._lose(f"a call of process {self._target.pid} cannot be followed: {error}")
+        except Unreachable as reason:
+            self._lose(str(reason))
 
     def _lose(self, reason: str) -> None:
         # Each call of the program would say the same, and once is enough to end a run.

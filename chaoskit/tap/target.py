@@ -8,7 +8,6 @@ import contextlib
 import errno
 import os
 import re
-import resource
 import select
 import stat
 from collections.abc import Callable, Iterator
@@ -16,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaoskit.tap.kernel import Memory, open_beneath, open_in_root, system_call, take_fd
-from chaoskit.tap.rights import effective_capabilities, lacking
+from chaoskit.tap.rights import lacking, status_fields, with_file_rights_of
 from chaoskit.tap.syscalls import AT_FDCWD, architecture
 
 _LINKS_MAX = 40  # The kernel's own limit for symbolic links in one path.
 _PROCESSES_MAX = 512
 # tmpk3x_9a2b.csv (tempfile), state.tmp.Xa81b2, state.tmp4711, state.4711.tmp
 _RANDOM_PART = re.compile(r"^(tmp)[a-z0-9_]{8}(?=\.|$)|(\.tmp)[.-]?[A-Za-z0-9_]+$|[.-][0-9]+(?=\.tmp$)")
+_UNLIMITED_FILES = re.compile(r"Max file size +unlimited ")
 _VIEW = ("ns/mnt", "root")
 _O_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -33,12 +33,13 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who a thread is for the file system: fsuid, fsgid, groups, and its umask."""
+    """Who a thread is for the file system: fsuid, fsgid, groups, its umask, and its effective capabilities."""
 
     uid: int
     gid: int
     groups: tuple[int, ...]
     umask: int
+    capabilities: int
 
 
 @dataclass(slots=True)
@@ -125,30 +126,38 @@ class Target:
             os.readlink(f"/proc/{tid}/cwd")
         except PermissionError as error:
             raise Unreachable(
-                f"process {tid} cannot be inspected ({error.strerror}): run as its user or as root"
+                f"process {tid} cannot be inspected ({error.strerror}): run as its user or as root, "
+                "in a container with the capability SYS_PTRACE"
             ) from error
-        pid = int(_status_fields(tid)["Tgid"])
+        pid = int(status_fields(tid)["Tgid"])
         if pid not in self._pidfds:
-            self._pidfds[pid] = os.pidfd_open(pid)
-            self._meet(pid)
+            pidfd = os.pidfd_open(pid)
+            try:
+                self._meet(pid, pidfd)
+            except BaseException:
+                os.close(pidfd)
+                raise
+            self._pidfds[pid], self._known = pidfd, True
         return pid
 
-    def _meet(self, pid: int) -> None:
+    def _meet(self, pid: int, pidfd: int) -> None:
         """Look at a process for the first time: whether all is allowed that will be needed, and where the root is."""
-        self.probe(pid)
-        first, self._known = not self._known, True
-        if not first or self._shares(pid, "ns/mnt"):
+        self._probe(pid, pidfd)
+        if self._known or self._shares(pid, "ns/mnt"):
             return
-        if os.geteuid() == 0 and (missing := lacking(effective_capabilities(_status_fields("self")))):
+        if os.geteuid() == 0 and (missing := lacking()):
             raise Unreachable(f"the tap's container lacks {missing}: add that to its capabilities (cap_add)")
         # Links on the way to the root lead somewhere else there than here.
         self._watch_below(_real_path_in(pid, str(self._given_root)))
 
-    def probe(self, pid: int) -> None:
-        """Raises Unreachable when the process's memory or descriptors are closed to us, whatever the reason."""
+    def probe(self) -> None:
+        """Raises Unreachable when the present process's memory or descriptors are closed to us."""
+        self._probe(self.pid, self._pidfd)
+
+    def _probe(self, pid: int, pidfd: int) -> None:
         steps: tuple[tuple[str, Callable[[], object]], ...] = (
             ("read its memory", lambda: self.memory.fill(pid, 0, 1)),
-            ("take a descriptor of it", lambda: os.close(take_fd(self._pidfds[pid], 0))),
+            ("take a descriptor of it", lambda: os.close(take_fd(pidfd, 0))),
         )
         for what, step in steps:
             try:
@@ -176,8 +185,7 @@ class Target:
         """Whether the process has no limit on the size of files (RLIMIT_FSIZE), which only the kernel can apply."""
         pid = self.pid
         if pid not in self._unlimited or self.limits_change:
-            limit, _ = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-            if limit != resource.RLIM_INFINITY:
+            if not _unlimited_files(pid):
                 return False
             self._unlimited.add(pid)
         return True
@@ -190,9 +198,10 @@ class Target:
 
     def credentials(self, tid: int) -> Credentials:
         """Read now, for a program may change them. Raises OSError when the thread is gone."""
-        found = _status_fields(tid)
+        found = status_fields(tid)
         groups = tuple(int(group) for group in found["Groups"].split())
-        return Credentials(int(found["Uid"].split()[3]), int(found["Gid"].split()[3]), groups, int(found["Umask"], 8))
+        umask, capabilities = int(found["Umask"], 8), int(found["CapEff"], 16)
+        return Credentials(int(found["Uid"].split()[3]), int(found["Gid"].split()[3]), groups, umask, capabilities)
 
     def resolve(self, tid: int, dir_fd: int, path: str, *, follow: bool = False) -> Place:
         """Where a path of the program leads; `follow` goes through a symbolic link at its end. Raises OSError.
@@ -290,9 +299,10 @@ def _real_path_in(pid: int, path: str) -> str:
         os.close(root_fd)
 
 
-def _status_fields(tid: int | str) -> dict[str, str]:
-    with open(f"/proc/{tid}/status", encoding="utf-8", errors="replace") as lines:
-        return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+def _unlimited_files(pid: int) -> bool:
+    # prlimit(2) would need CAP_SYS_RESOURCE for a process of another user.
+    with open(f"/proc/{pid}/limits", encoding="ascii") as lines:
+        return any(_UNLIMITED_FILES.match(line) for line in lines)
 
 
 def _become(uid: int, gid: int) -> None:
@@ -309,13 +319,15 @@ def acting_as(who: Credentials) -> Iterator[None]:
     Only this thread changes, and only for the file system.
     """
     old_umask = os.umask(who.umask)
-    other = os.geteuid() == 0 and (who.uid != 0 or who.gid != os.getegid())
-    old_groups = os.getgroups() if other else []
+    privileged = os.geteuid() == 0
+    old_groups = os.getgroups() if privileged else []
+    other = privileged and (who.uid != 0 or who.gid != os.getegid() or list(who.groups) != old_groups)
     try:
         if other:
             os.setgroups(list(who.groups))
             _become(who.uid, who.gid)
-        yield
+        with with_file_rights_of(who.uid, who.capabilities) if privileged else contextlib.nullcontext():
+            yield
     finally:
         if other:
             _become(os.geteuid(), os.getegid())
