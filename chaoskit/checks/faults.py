@@ -2,39 +2,57 @@
 
 from collections.abc import Sequence
 
-from chaoskit.model.events import AnyEvent, FaultFailed, FaultFired, ProgramExited, ProgramStarted
+from chaoskit.model.events import AnyEvent, FaultFailed, FaultFired, ProgramExited, ProgramStarted, Ready
 from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.plan import Plan, Step
-from chaoskit.model.triggers import AtCall
+from chaoskit.model.triggers import AtCall, AtIntervals
 from chaoskit.model.verdict import FaultRecord, Finding
 
 
 def records(events: Sequence[AnyEvent], plan: Plan) -> list[FaultRecord]:
-    """One record a step, in the order of the plan."""
-    fired = {e.step: (i, e) for i, e in reversed(list(enumerate(events))) if isinstance(e, FaultFired)}
+    """One record a step, in the order of the plan; of a step that recurs one for each time that it happened."""
+    fired: dict[int, list[int]] = {}
+    for position, event in enumerate(events):
+        if isinstance(event, FaultFired):
+            fired.setdefault(event.step, []).append(position)
     failed = {e.step: e.reason for e in events if isinstance(e, FaultFailed)}
-    return [_record(i, step, fired.get(i), failed.get(i), events) for i, step in enumerate(plan.steps)]
+    found = []
+    for i, step in enumerate(plan.steps):
+        times = fired.get(i, []) if isinstance(step.at, AtIntervals) else fired.get(i, [])[:1]
+        found += [_fired(step, events[position:]) for position in times]
+        if not times:
+            found.append(_unfired(step, failed.get(i), events))
+    return found
 
 
-def _record(
-    i: int, step: Step, fired: tuple[int, FaultFired] | None, failed: str | None, events: Sequence[AnyEvent]
-) -> FaultRecord:
-    if fired is None:
-        note = failed or "the point was not reached"
-        return FaultRecord(step.fault, step.target, str(step.at), step.at.exact, False, note=note)
-    position, event = fired
+def _fired(step: Step, events: Sequence[AnyEvent]) -> FaultRecord:
+    """The record of a step that fired at the head of `events`."""
+    event = events[0]
+    assert isinstance(event, FaultFired)
+    target = event.target or step.target
     return FaultRecord(
         step.fault,
-        step.target,
+        target,
         event.point,
         step.at.exact,
         True,
         event.t_s,
-        _restarted_after(events[position:], step.target),
+        _restarted_after(events, target),
         event.written_bytes,
         step.at.when if isinstance(step.at, AtCall) else "",
-        event.detail,
+        event.detail or (str(step.at) if isinstance(step.at, AtIntervals) else ""),
     )
+
+
+def _unfired(step: Step, failed: str | None, events: Sequence[AnyEvent]) -> FaultRecord:
+    note = failed or "the point was not reached"
+    if isinstance(step.at, AtIntervals):
+        ready_s = next((e.t_s for e in events if isinstance(e, Ready)), events[-1].t_s)
+        note = (
+            f"the run was over {events[-1].t_s - ready_s:.1f} s after it was ready, before it came to that: shorten "
+            "the time between, or give the pipeline more to do with --set"
+        )
+    return FaultRecord(step.fault, step.target, str(step.at), step.at.exact, False, note=note)
 
 
 def _restarted_after(events: Sequence[AnyEvent], program: str) -> float | None:

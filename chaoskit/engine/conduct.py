@@ -103,7 +103,7 @@ class Conductor:
                     await self.pipeline.changed.wait()
             except TimeoutError:
                 if self._quiet() and self.pipeline.verifies_last():
-                    self.pipeline.verify()
+                    self._verify()
                 elif self._quiet():
                     # Who only sends may stay up for ever; a pipeline at rest with nothing missing is complete.
                     return "quiet" if self._missing() else "complete"
@@ -114,17 +114,21 @@ class Conductor:
         if self.pipeline.hopeless():
             if self.pipeline.verifies_last():
                 # It cannot become green any more; what the command says of the files is what a reader wants to know.
-                self.pipeline.verify()
+                self._verify()
             return None if self.pipeline.verifying() else "restart-loop"
         if not self.pipeline.idle() or self.pipeline.connections.send_late():
             return None
         ended = self.pipeline.ended()
         if self.pipeline.verifies_last() and (ended or not self.executor.outstanding):
-            self.pipeline.verify()
+            self._verify()
             return None
         if self._missing():
             return "quiet" if ended else None
         return "complete"
+
+    def _verify(self) -> None:
+        self.executor.calm()
+        self.pipeline.verify()
 
     def _missing(self) -> bool:
         return bool(self.progress.missing() or self.executor.outstanding)

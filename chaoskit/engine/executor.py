@@ -6,13 +6,16 @@ proxies (`on_message`), the others here. A step fires once.
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
+import msgspec
 
 from chaoskit.engine.pipeline import Pipeline
 from chaoskit.faults import Fault, MessageAction
 from chaoskit.model.events import AnyEvent, FaultFailed, FaultFired, LogLine, Message
 from chaoskit.model.plan import Plan, Step
-from chaoskit.model.triggers import AtCall, AtLog, AtMessage, AtTime
+from chaoskit.model.triggers import AtCall, AtIntervals, AtLog, AtMessage, AtTime
+from chaoskit.planning.schedule import Moment, moments
 
 
 class _LogWatch:
@@ -30,14 +33,18 @@ class _LogWatch:
 
 
 class Executor:
-    """One plan on one pipeline. `outstanding` holds the indexes of the steps that have not happened."""
+    """One plan on one pipeline. `outstanding` holds the indexes of the steps that have not happened.
+
+    A step that recurs is never outstanding: it happens for as long as there is something to judge.
+    """
 
     def __init__(self, pipeline: Pipeline, plan: Plan, table: Mapping[str, Fault]) -> None:
         self.pipeline, self.plan, self._table = pipeline, plan, table
-        self.outstanding = set(range(len(plan.steps)))
+        self.outstanding = {i for i, step in enumerate(plan.steps) if not isinstance(step.at, AtIntervals)}
         self._logs = [_LogWatch(i, s.target, s.at) for i, s in enumerate(plan.steps) if isinstance(s.at, AtLog)]
         self._messages = [(i, s.at) for i, s in enumerate(plan.steps) if isinstance(s.at, AtMessage)]
         self._timers: list[asyncio.TimerHandle] = []
+        self._recurring: dict[int, asyncio.TimerHandle] = {}
 
     def call_steps(self) -> list[tuple[int, Step]]:
         """The steps that the tap has to carry out."""
@@ -49,6 +56,36 @@ class Executor:
         for i, step in enumerate(self.plan.steps):
             if isinstance(step.at, AtTime):
                 self._timers.append(loop.call_later(step.at.time_s, self._act, i, f"{step.target} {step.at}"))
+            elif isinstance(step.at, AtIntervals):
+                schedule = moments(self.plan, i, self.pipeline.scenario.select(step.target))
+                self._at_next(i, schedule, loop.time())
+
+    def _at_next(self, i: int, schedule: Iterator[Moment], ready_at: float) -> None:
+        """Wait for the next moment of step `i`, and after it for the one after it."""
+        moment = next(schedule, None)
+        if moment is None:
+            return
+
+        def act() -> None:
+            self._recur(i, moment)
+            self._at_next(i, schedule, ready_at)
+
+        self._recurring[i] = asyncio.get_running_loop().call_at(ready_at + moment.t_s, act)
+
+    def _recur(self, i: int, moment: Moment) -> None:
+        """Do step `i` to the program whose turn it is; one that is dead just then is left out."""
+        step = msgspec.structs.replace(self.plan.steps[i], target=moment.target)
+        act = self._table[step.fault].act
+        if act is not None and self.pipeline.alive(moment.target):
+            act(step, self.pipeline)
+            point = f"{moment.target} {moment.t_s:.3f} s after the pipeline is ready"
+            self.pipeline.emit(FaultFired(self.pipeline.now_s(), i, point, target=moment.target))
+
+    def calm(self) -> None:
+        """What recurs does not any more: there is nothing left to hurt, and the files are about to be judged."""
+        for timer in self._recurring.values():
+            timer.cancel()
+        self._recurring.clear()
 
     def timed_outstanding(self) -> bool:
         """Whether a step still waits for its time, so that quiet does not mean the end."""
@@ -57,6 +94,7 @@ class Executor:
     def stop(self) -> None:
         """Nothing fires any more."""
         self.outstanding.clear()
+        self.calm()
         for timer in self._timers:
             timer.cancel()
 

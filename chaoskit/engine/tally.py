@@ -37,6 +37,7 @@ class Tally:
         self.not_reached: list[tuple[Experiment, Record]] = []
         self.broken: list[tuple[Experiment, Record]] = []
         self.seconds: list[float] = []
+        self.nothing = "nothing was explored: no point matches"
         self._spots: dict[tuple[str, str], dict[str, Spot]] = defaultdict(dict)
 
     def add(self, experiment: Experiment, record: Record) -> None:
@@ -91,7 +92,7 @@ class Tally:
         found = [_of_one("not-reached", ExitCode.INCONCLUSIVE, e, r) for e, r in self.not_reached]
         found += [_of_one("environment", ExitCode.ENVIRONMENT, e, r) for e, r in self.broken]
         if not self.seconds:
-            found.append(Finding("explore", ExitCode.INCONCLUSIVE, "nothing was explored: no point matches"))
+            found.append(Finding("explore", ExitCode.INCONCLUSIVE, self.nothing))
         if stopped == INTERRUPTED:
             found.append(Finding("explore", ExitCode.INTERRUPTED, "interrupted; --resume goes on from here"))
         elif stopped:

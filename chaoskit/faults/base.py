@@ -11,10 +11,9 @@ from typing import Literal, Protocol
 
 from chaoskit.model.plan import Step
 from chaoskit.model.scenario import Scalar
-from chaoskit.model.triggers import OPERATIONS, AtCall, AtLog, AtMessage, AtTime
+from chaoskit.model.triggers import OPERATIONS, AtCall, TriggerKind
 
 TargetKind = Literal["program", "queue"]
-TriggerKind = type[AtCall] | type[AtLog] | type[AtMessage] | type[AtTime]
 
 
 class Hands(Protocol):
@@ -69,7 +68,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Fault:
-    """One row of the table of faults. `operations` are the system calls at which it makes sense."""
+    """One row of the table of faults. `operations` are the system calls at which it makes sense.
+
+    `messages`: it hurts messages or connections, so there has to be a broker.
+    """
 
     name: str
     summary: str
@@ -81,6 +83,7 @@ class Fault:
     on_call: Callable[[Step], CallAction] | None = None
     on_message: Callable[[Step], MessageAction] | None = None
     kills: bool = False
+    messages: bool = False
 
     def option(self, step: Step, name: str) -> Scalar:
         """The value of an option in a step, or its default."""

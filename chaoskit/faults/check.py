@@ -7,7 +7,7 @@ from chaoskit.model.errors import UsageError
 from chaoskit.model.plan import Plan, Step
 from chaoskit.model.scenario import Scalar, Scenario
 from chaoskit.model.sources import Source
-from chaoskit.model.triggers import AtCall
+from chaoskit.model.triggers import AtCall, AtIntervals, AtMessage
 
 
 def check_plan(plan: Plan, scenario: Scenario, table: Mapping[str, Fault], source: Source | None = None) -> None:
@@ -22,8 +22,10 @@ def check_plan(plan: Plan, scenario: Scenario, table: Mapping[str, Fault], sourc
 
 def _problem(step: Step, scenario: Scenario, fault: Fault) -> tuple[str, str]:
     """What is wrong with a step and in which field of it; two empty strings when nothing is."""
-    if fault.target == "program" and step.target not in scenario.programs:
-        return f"there is no program {step.target!r} (programs: {', '.join(scenario.programs)})", fault.name
+    if fault.target == "program" and (problem := _bad_program(step, scenario)):
+        return problem, fault.name
+    if not scenario.broker and _needs_broker(step, fault):
+        return f"{scenario.name} has no broker (`broker: false`): there is no message and no connection", fault.name
     if not isinstance(step.at, fault.triggers):
         takes = ", ".join(key for kind in fault.triggers for key in kind.KEYS)
         return f"{fault.name} does not take this trigger (it takes: {takes})", "at"
@@ -35,6 +37,26 @@ def _problem(step: Step, scenario: Scenario, fault: Fault) -> tuple[str, str]:
         if problem := _bad_value(value, fault.options[name]):
             return problem, name
     return "", ""
+
+
+def _bad_program(step: Step, scenario: Scenario) -> str:
+    """A step names one program; only one that recurs may leave open which of several it is."""
+    if step.target == scenario.verifier.last:
+        return "the verifier's command judges: it is not hurt"
+    if not isinstance(step.at, AtIntervals):
+        known = step.target in scenario.programs
+        programs = ", ".join(name for name in scenario.programs if name != scenario.verifier.last)
+        return "" if known else f"there is no program {step.target!r} (programs: {programs})"
+    try:
+        scenario.select(step.target)
+    except ValueError as e:
+        return str(e)
+    return ""
+
+
+def _needs_broker(step: Step, fault: Fault) -> bool:
+    of_calls = isinstance(step.at, AtCall) and step.at.op == "send"
+    return fault.messages or of_calls or isinstance(step.at, AtMessage)
 
 
 def _bad_value(value: Scalar, option: Option) -> str:

@@ -2,7 +2,7 @@
 
 from chaoskit.faults.base import Fault, Hands
 from chaoskit.model.plan import Step
-from chaoskit.model.triggers import AtLog, AtMessage, AtTime
+from chaoskit.model.triggers import AtIntervals, AtLog, AtMessage, AtTime
 
 
 def _act(step: Step, hands: Hands) -> None:
@@ -13,6 +13,7 @@ FAULT = Fault(
     name="cut",
     summary="break the program's connections to the broker",
     target="program",
-    triggers=(AtLog, AtMessage, AtTime),
+    triggers=(AtLog, AtMessage, AtTime, AtIntervals),
     act=_act,
+    messages=True,
 )

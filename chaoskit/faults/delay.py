@@ -16,4 +16,5 @@ FAULT = Fault(
     triggers=(AtMessage,),
     options={"for_s": Option(float, 0.5, "seconds it is held")},
     on_message=_on_message,
+    messages=True,
 )

@@ -20,4 +20,5 @@ FAULT = Fault(
         "late": Option(bool, False, "true sends the copies when everything else was handled"),
     },
     on_message=_on_message,
+    messages=True,
 )

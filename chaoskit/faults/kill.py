@@ -2,7 +2,7 @@
 
 from chaoskit.faults.base import CallAction, Fault, Hands, Option
 from chaoskit.model.plan import Step
-from chaoskit.model.triggers import AtCall, AtLog, AtMessage, AtTime
+from chaoskit.model.triggers import AtCall, AtIntervals, AtLog, AtMessage, AtTime
 
 
 def _act(step: Step, hands: Hands) -> None:
@@ -13,7 +13,7 @@ FAULT = Fault(
     name="kill",
     summary="SIGKILL the program; chaoskit starts it again",
     target="program",
-    triggers=(AtCall, AtLog, AtMessage, AtTime),
+    triggers=(AtCall, AtLog, AtMessage, AtTime, AtIntervals),
     options={"restart": Option(bool, True, "false leaves it dead")},
     act=_act,
     on_call=lambda step: CallAction("kill"),

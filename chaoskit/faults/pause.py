@@ -2,7 +2,7 @@
 
 from chaoskit.faults.base import Fault, Hands, Option
 from chaoskit.model.plan import Step
-from chaoskit.model.triggers import AtLog, AtMessage, AtTime
+from chaoskit.model.triggers import AtIntervals, AtLog, AtMessage, AtTime
 
 
 def _act(step: Step, hands: Hands) -> None:
@@ -13,7 +13,7 @@ FAULT = Fault(
     name="pause",
     summary="SIGSTOP the program for a while",
     target="program",
-    triggers=(AtLog, AtMessage, AtTime),
+    triggers=(AtLog, AtMessage, AtTime, AtIntervals),
     options={"for_s": Option(float, 1.0, "seconds until it goes on")},
     act=_act,
 )

@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chaoskit.faults import TABLE
-from chaoskit.faults.base import Fault, Option, TriggerKind
+from chaoskit.faults.base import Fault, Option
 from chaoskit.model.schema import DIALECT, Schema
-from chaoskit.model.triggers import AtCall, AtLog, AtMessage, AtTime
+from chaoskit.model.triggers import DURATION, AtCall, AtIntervals, AtLog, AtMessage, AtTime, TriggerKind
 
 _TEXT: Schema = {"type": "string", "minLength": 1}
 _NTH: Schema = {"type": "integer", "minimum": 1, "default": 1}
+_DURATION: Schema = {
+    "anyOf": [{"type": "string", "pattern": f"^{DURATION.pattern}$"}, {"type": "number", "exclusiveMinimum": 0}]
+}
 _JSON_TYPES: Mapping[type, Schema] = {
     float: {"type": "number", "minimum": 0},
     int: {"type": "integer", "minimum": 0},
@@ -101,7 +104,23 @@ def _time(key: str) -> Schema:
     return _trigger(AtTime, key, seconds, {})
 
 
-_BUILDERS: Mapping[TriggerKind, Callable[[str], Schema]] = {AtLog: _log, AtMessage: _message, AtTime: _time}
+def _intervals(key: str) -> Schema:
+    others: dict[str, Any] = {
+        "for": {**_DURATION, "description": "Not for longer than this; without it until every verdict has come."},
+        "each": {"type": "boolean", "default": False, "description": "Several targets in turn, not at random."},
+    }
+    if key == "every":
+        chance = {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 1.0}
+        others["probability"] = {**chance, "description": "How likely it happens each time."}
+    return _trigger(AtIntervals, key, {**_DURATION, "description": AtIntervals.summary}, others)
+
+
+_BUILDERS: Mapping[TriggerKind, Callable[[str], Schema]] = {
+    AtLog: _log,
+    AtMessage: _message,
+    AtTime: _time,
+    AtIntervals: _intervals,
+}
 
 
 def _trigger(kind: TriggerKind, key: str, value: Schema, others: Schema) -> Schema:

@@ -2,7 +2,7 @@
 
 from chaoskit.faults.base import Fault, Hands
 from chaoskit.model.plan import Step
-from chaoskit.model.triggers import AtLog, AtMessage, AtTime
+from chaoskit.model.triggers import AtIntervals, AtLog, AtMessage, AtTime
 
 
 def _act(step: Step, hands: Hands) -> None:
@@ -13,7 +13,7 @@ FAULT = Fault(
     name="stop",
     summary="SIGTERM the program, as a deployment does; chaoskit starts it again",
     target="program",
-    triggers=(AtLog, AtMessage, AtTime),
+    triggers=(AtLog, AtMessage, AtTime, AtIntervals),
     act=_act,
     kills=True,
 )

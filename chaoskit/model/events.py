@@ -100,7 +100,8 @@ class Message(Event, frozen=True, tag="message"):
 class FaultFired(Event, frozen=True, tag="fault"):
     """Step `step` (an index into the plan) happened; `point` names where, exactly.
 
-    At a call on a file, `file_bytes` is the file's length at that moment and `tail` its last bytes.
+    `target` is who was hurt where the step leaves it open. At a call on a file, `file_bytes` is the file's length at
+    that moment and `tail` its last bytes.
     """
 
     step: int
@@ -109,6 +110,7 @@ class FaultFired(Event, frozen=True, tag="fault"):
     file_bytes: int | None = None
     tail: bytes | None = None
     detail: str = ""
+    target: str = ""
 
 
 class FileLater(Event, frozen=True, tag="file-later"):

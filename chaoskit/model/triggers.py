@@ -1,9 +1,10 @@
 """Triggers: when a fault happens. One class a trigger, one table (`KINDS`) from the keys of a plan to the class.
 
-A trigger is exact (a system call, a log line, a message) or timed. To add one: write its class with `KEYS`,
-`parse` and `dump`, add it to `KINDS`, and teach the engine's `arming` which place watches for it.
+A trigger is exact (a system call, a log line, a message) or timed (once, or again and again). To add one: write its
+class with `KEYS`, `parse` and `dump`, add it to `KINDS`, and teach the engine's `arming` which place watches for it.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -169,13 +170,83 @@ class AtTime(msgspec.Struct, frozen=True, tag="time"):
         return f"{self.time_s:g} s after the pipeline is ready"
 
 
-Trigger: TypeAlias = AtCall | AtLog | AtMessage | AtTime
-KINDS: tuple[type[AtCall] | type[AtLog] | type[AtMessage] | type[AtTime], ...] = (
-    AtCall,
-    AtLog,
-    AtMessage,
-    AtTime,
-)
+class AtIntervals(msgspec.Struct, frozen=True, tag="intervals"):
+    """Again and again, from ready until every verdict has come, or for `for_s` seconds: timed, not exact.
+
+    Every `every_s` seconds, each time with `probability`; or at random, with gaps of `mean_s` seconds on average that
+    are exponentially distributed, as independent failures are. Where the step's target stands for several programs,
+    each time one of them is chosen at random, or with `each` one after the other.
+    """
+
+    KEYS: ClassVar = ("every", "mean")
+    summary: ClassVar[str] = "again and again: every so often, or at random (timed, not exact)"
+    example: ClassVar[str] = "{every: 5s, probability: 0.3, for: 30s}"
+    exact: ClassVar[bool] = False
+
+    every_s: float | None = None
+    mean_s: float | None = None
+    probability: float = 1.0
+    for_s: float | None = None
+    each: bool = False
+
+    @classmethod
+    def parse(cls, at: Mapping[str, Any], target: str) -> "AtIntervals":
+        key = _only_key(at, cls.KEYS)
+        _no_others(at, ("every", "probability", "for", "each") if key == "every" else ("mean", "for", "each"))
+        probability, each = at.get("probability", 1.0), at.get("each", False)
+        if isinstance(probability, bool) or not isinstance(probability, int | float) or not 0.001 <= probability <= 1:
+            raise TriggerError(f"{probability!r} is not a probability from 0.001 to 1", "probability")
+        if not isinstance(each, bool):
+            raise TriggerError(f"{each!r} is not true or false", "each")
+        for_s = parse_duration(at["for"], "for") if "for" in at else None
+        gap_s = parse_duration(at[key], key)
+        every_s, mean_s = (gap_s, None) if key == "every" else (None, gap_s)
+        return cls(every_s, mean_s, float(probability), for_s, each)
+
+    def dump(self, target: str) -> dict[str, Any]:
+        at: dict[str, Any] = {}
+        if self.every_s is not None:
+            at = {"every": _duration(self.every_s), "probability": self.probability}
+        elif self.mean_s is not None:
+            at = {"mean": _duration(self.mean_s)}
+        if self.for_s is not None:
+            at["for"] = _duration(self.for_s)
+        return {**at, "each": True} if self.each else at
+
+    def __str__(self) -> str:
+        if self.every_s is not None:
+            text = f"intervals of {self.every_s:g} s"
+            text += "" if self.probability == 1 else f" with probability {self.probability:g}"
+        else:
+            text = f"random moments, {self.mean_s:g} s apart on average"
+        text += "" if self.for_s is None else f", for {self.for_s:g} s"
+        return text + (", each in turn" if self.each else "")
+
+
+DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h)")
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SHORTEST_S, _LONGEST_S = 0.01, 1e6
+
+
+def parse_duration(value: Any, field: str) -> float:
+    """Seconds in a duration such as `5s`, `500ms`, `2m`, or in a number of seconds. Raises TriggerError."""
+    seconds = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, str) and (match := DURATION.fullmatch(value.strip())):
+        seconds = float(match[1]) * _UNITS_S[match[2]]
+    if not _SHORTEST_S <= seconds <= _LONGEST_S:
+        raise TriggerError(f"{value!r} is not a duration such as 5s, 500ms or 2m (10 ms at least)", field)
+    return seconds
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds!r}s".replace(".0s", "s")
+
+
+Trigger: TypeAlias = AtCall | AtLog | AtMessage | AtTime | AtIntervals
+TriggerKind: TypeAlias = type[AtCall] | type[AtLog] | type[AtMessage] | type[AtTime] | type[AtIntervals]
+KINDS: tuple[TriggerKind, ...] = (AtCall, AtLog, AtMessage, AtTime, AtIntervals)
 
 
 def parse(at: Any, target: str) -> Trigger:

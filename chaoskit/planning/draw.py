@@ -14,6 +14,7 @@ from chaoskit.model.events import AnyEvent, Call, Message
 from chaoskit.model.plan import Plan, Step
 from chaoskit.model.scenario import Scalar
 from chaoskit.model.triggers import AtCall, AtMessage, MessageEvent, Offset, When
+from chaoskit.planning.experiments import no_crash_point
 
 # A kill inside a write is what other tools cannot do, and random kills are few: they fall on writes and on the calls
 # right beside one (create, fsync, rename). The places far from a write are for `explore`, which visits all.
@@ -25,32 +26,43 @@ _EARLY_SHARE, _EARLY_CALLS = 0.2, 6
 _OFFSETS: tuple[Offset, ...] = ("first", "middle", "last")
 
 
-def draw(seed: int, events: Sequence[AnyEvent], targets: Sequence[str], kills: int, duplicates: int) -> Plan:
+def draw(
+    seed: int, events: Sequence[AnyEvent], targets: Sequence[str], kills: int, duplicates: int, each: bool = False
+) -> Plan:
     """A plan of `kills` kills of `targets` and `duplicates` doubled messages to them.
 
-    Raises UsageError when the control run has fewer places than that.
+    Every target is as likely to be killed, however many calls it makes; with `each` all get the same number of kills,
+    the first ones one more where it does not come out even. Raises UsageError when the control run has fewer places than that.
     """
     calls = [e for e in events if isinstance(e, Call) and e.program in targets and e.op != "send"]
     messages = [e for e in events if isinstance(e, Message)]
     # Each kind of fault has a generator of its own, so that asking for duplicates does not move the kills.
-    kill_steps = _kills(Random(f"{seed} kills"), calls, messages, targets, kills)
+    kill_steps = _kills(Random(f"{seed} kills"), calls, messages, targets, _shares(targets, kills, each))
     return Plan(seed, (*kill_steps, *_duplicates(Random(f"{seed} duplicates"), messages, targets, duplicates)))
 
 
+# How many kills go to which programs.
+_Shares = list[tuple[tuple[str, ...], int]]
+
+
+def _shares(targets: Sequence[str], kills: int, each: bool) -> _Shares:
+    if not each:
+        return [(tuple(targets), kills)]
+    whole, rest = divmod(kills, len(targets))
+    return [((target,), whole + (n < rest)) for n, target in enumerate(targets)]
+
+
 def _kills(
-    rng: Random, calls: Sequence[Call], messages: Sequence[Message], targets: Sequence[str], count: int
+    rng: Random, calls: Sequence[Call], messages: Sequence[Message], targets: Sequence[str], shares: _Shares
 ) -> list[Step]:
     if not calls:
-        return _kills_at_messages(rng, messages, targets, count)
-    if count > len(calls):
-        raise UsageError(
-            f"--kills {count}: the control run has only {len(calls)} crash points; "
-            "ask for fewer, or give the pipeline more to do with --set"
-        )
+        return _kills_at_messages(rng, messages, shares)
+    weights = _weights(calls)
+    positions = [p for programs, count in shares for p in _positions(rng, calls, weights, programs, count)]
     steps = []
     last: dict[str, int] = {}
     lives: dict[str, int] = {}
-    for position in sorted(_weighted_sample(rng, _weights(calls), count)):
+    for position in sorted(positions):
         call = calls[position]
         since = calls[last.get(call.program, -1) + 1 : position + 1]
         nth = sum(1 for c in since if (c.program, c.op, c.path) == (call.program, call.op, call.path))
@@ -63,6 +75,22 @@ def _kills(
     return steps
 
 
+def _positions(
+    rng: Random, calls: Sequence[Call], weights: Sequence[float], programs: Sequence[str], count: int
+) -> list[int]:
+    """`count` different positions in `calls`, all of these programs."""
+    mine = [i for i, call in enumerate(calls) if call.program in programs]
+    if count and not mine:
+        raise UsageError(no_crash_point(programs))
+    if count > len(mine):
+        of = f" of {programs[0]}" if len(programs) == 1 else ""
+        raise UsageError(
+            f"--kills {count}: the control run has only {len(mine)} crash points{of}; "
+            "ask for fewer, or give the pipeline more to do with --set"
+        )
+    return [mine[n] for n in _weighted_sample(rng, [weights[i] for i in mine], count)]
+
+
 def _early(rng: Random, calls: int, life: int) -> AtCall:
     """One of the first calls of a life, which are those of its recovery; `calls` are certain to come."""
     when: When = rng.choice(("before", "after"))
@@ -70,13 +98,21 @@ def _early(rng: Random, calls: int, life: int) -> AtCall:
 
 
 def _weights(calls: Sequence[Call]) -> list[float]:
-    """How likely each call is to be drawn; the calls far from a write only when the others do not suffice."""
-    ops = ["", *(call.op for call in calls), ""]
-    beside = ["write" in ops[i : i + 3] for i in range(len(calls))]
-    return [
-        _WRITE_WEIGHT if call.op == "write" else _BESIDE_WEIGHT if near else 1e-9
-        for call, near in zip(calls, beside, strict=True)
-    ]
+    """How likely each call is to be drawn; the calls far from a write only when the others do not suffice.
+
+    Programs weigh the same, whatever they write.
+    """
+    found: list[float] = [0.0] * len(calls)
+    for program in dict.fromkeys(call.program for call in calls):
+        mine = [i for i, call in enumerate(calls) if call.program == program]
+        ops = ["", *(calls[i].op for i in mine), ""]
+        for n, i in enumerate(mine):
+            near = _BESIDE_WEIGHT if "write" in ops[n : n + 3] else 1e-9
+            found[i] = _WRITE_WEIGHT if calls[i].op == "write" else near
+        total = sum(found[i] for i in mine)
+        for i in mine:
+            found[i] /= total
+    return found
 
 
 def _weighted_sample(rng: Random, weights: Sequence[float], count: int) -> list[int]:
@@ -94,8 +130,12 @@ def _trigger(rng: Random, call: Call, nth: int, life: int) -> AtCall:
     return AtCall(call.op, call.path, nth, when, None, life)
 
 
-def _kills_at_messages(rng: Random, messages: Sequence[Message], targets: Sequence[str], count: int) -> list[Step]:
+def _kills_at_messages(rng: Random, messages: Sequence[Message], shares: _Shares) -> list[Step]:
     """Where no tap counts calls, kills fall on deliveries to the target and on its acknowledgements."""
+    return [step for programs, count in shares for step in _some_at_messages(rng, messages, programs, count)]
+
+
+def _some_at_messages(rng: Random, messages: Sequence[Message], targets: Sequence[str], count: int) -> list[Step]:
     kinds: tuple[MessageEvent, ...] = ("delivered", "acked")
     places = [
         (m.program, AtMessage(kind, m.queue, m.nth))
@@ -103,6 +143,8 @@ def _kills_at_messages(rng: Random, messages: Sequence[Message], targets: Sequen
         for kind in kinds
         if m.kind == kind and m.program in targets
     ]
+    if count and not places:
+        raise UsageError(no_crash_point(targets))
     if count > len(places):
         raise UsageError(
             f"--kills {count}: the control run shows only {len(places)} messages of the target; ask for fewer"

@@ -62,6 +62,15 @@ class Experiment(msgspec.Struct, frozen=True):
     depth: int = 1
 
 
+def no_crash_point(targets: Sequence[str]) -> str:
+    """What to say where a control run shows nothing of the targets that could be hurt, and what to change."""
+    return (
+        f"{', '.join(targets)} made no crash point in the control run: no file changed in the data directory and no "
+        "message came or went. Programs find the directory in WORKER_DATA_DIR, or as {data} in `command`; else name "
+        "another `target`"
+    )
+
+
 def survey(events: Sequence[AnyEvent], targets: Sequence[str], total: dict[str, int] | None = None) -> list[Place]:
     """The places of a run, in order. `total` overrides how many deliveries of a queue there are in all."""
     delivered: dict[str, tuple[str, int]] = {}
@@ -94,18 +103,19 @@ def recovery(events: Sequence[AnyEvent], targets: Sequence[str]) -> list[Place]:
     start = _last_restart(events, targets)
     if start is None:
         return []
+    recovering = _started(events[start])
     part: list[AnyEvent] = []
     delivered = False
     for event in events[start:]:
-        if isinstance(event, Message) and event.program in targets:
+        if isinstance(event, Message) and event.program == recovering:
             delivered = delivered or event.kind == "delivered"
             # An acknowledgement before the first delivery is the last word of the life before, still on its way.
             if event.kind == "acked" and delivered:
                 break
-        if isinstance(event, ProgramExited) and event.program in targets:
+        if isinstance(event, ProgramExited) and event.program == recovering:
             break
         part.append(event)
-    return survey(part, targets, {})
+    return survey(part, (recovering,), {})
 
 
 def _last_restart(events: Sequence[AnyEvent], targets: Sequence[str]) -> int | None:
@@ -119,6 +129,10 @@ def _last_restart(events: Sequence[AnyEvent], targets: Sequence[str]) -> int | N
         if i > last_fault and isinstance(e, ProgramStarted) and e.program in targets and e.life > 0
     )
     return next(starts, None)
+
+
+def _started(event: AnyEvent) -> str:
+    return event.program if isinstance(event, ProgramStarted) else ""
 
 
 def at_place(place: Place, faults: Sequence[str], prior: Sequence[Step] = (), depth: int = 1) -> Iterator[Experiment]:
