@@ -97,14 +97,19 @@ class Desk:
         root: str,
         data: str,
         orders: list[dict[str, Any]],
-    ) -> None:
-        """A life is about to begin in a container. A tapped one finds its door open."""
+        digested: list[str],
+    ) -> str:
+        """A life is about to begin in a container. A tapped one finds its door open.
+
+        The answer is a digest of what is in the volumes that are to be `digested`.
+        """
         self._peers.names = {name: other for name, other in self._peers.names.items() if other != program}
         self._peers.names[container] = program
         if tapped:
             made = [Order.from_json(order) for order in orders]
             self._expected[program] = _Expected(life, Path(root), Path(data), made)
             self._doors.open(program)
+        return "".join(data_volumes.digest(data_volumes.directory(volume)) for volume in digested)
 
     async def do_started(self, program: str, pid: int) -> None:
         """A life has begun; `pid` is its first process on this machine."""

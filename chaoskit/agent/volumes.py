@@ -4,6 +4,7 @@ A volume that is fresh holds what its image put there, with the owners that the 
 the first program starts, so that many runs, one after the other, begin alike.
 """
 
+import hashlib
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -43,6 +44,17 @@ def restore(volumes: Sequence[str]) -> None:
             else:
                 entry.unlink()
         _copy(_PRISTINE / volume, root)
+
+
+def digest(folder: Path) -> str:
+    """A digest of the names and contents below a directory; links are not followed."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.rglob("*")):
+        digest.update(str(path.relative_to(folder)).encode(errors="surrogateescape") + b"\0")
+        if path.is_file() and not path.is_symlink():
+            digest.update(path.read_bytes())
+        digest.update(b"\0")
+    return digest.hexdigest()
 
 
 def _copy(source: Path, destination: Path) -> None:

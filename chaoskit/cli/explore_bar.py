@@ -31,6 +31,12 @@ class Bar(engine.Watcher):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    def progress(self, text: str, passing: bool) -> None:
+        if passing:
+            self._progress.update(self._task, description=clean(text)[:60])
+        else:
+            self._console.print(clean(text), markup=False, style="dim")
+
     def control(self, events: Sequence[AnyEvent], found: int) -> None:
         self._console.print(f"control run: {events[-1].t_s:.2f} s, {found} experiments known", markup=False)
 

@@ -51,11 +51,11 @@ class Live(Watcher):
         self._seen.clear()
         self._up.clear()
 
-    def progress(self, text: str) -> None:
+    def progress(self, text: str, passing: bool) -> None:
         if self._status:
             self._status.update(Text(clean(text)))
-        else:
-            self._line(f"  {text}", "dim")
+        if not passing:
+            self._line(text, "dim")
 
     def planned(self, plan: Plan) -> None:
         self._plan = plan
@@ -109,7 +109,9 @@ class Live(Watcher):
     def _on_FaultFired(self, event: FaultFired) -> None:  # noqa: N802
         step = self._plan.steps[event.step]
         written = "" if event.written_bytes is None else f", {event.written_bytes} bytes written"
-        self._line(f"  {event.t_s:7.3f} s  {step.fault} {step.target} at {event.point}{written}", "bold cyan")
+        self._line(
+            f"  {event.t_s:7.3f} s  {step.fault} {event.target or step.target} at {event.point}{written}", "bold cyan"
+        )
 
     def _on_FaultFailed(self, event: FaultFailed) -> None:  # noqa: N802
         step = self._plan.steps[event.step]

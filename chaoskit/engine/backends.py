@@ -33,13 +33,20 @@ class Stage:
     starter: Starter = start_new
 
 
-class Backend(Protocol):
-    """Where runs take place."""
-
-    name: RuntimeName
+class Opened(Protocol):
+    """What is brought up once, and has to be taken down."""
 
     async def open(self) -> None:
         """Bring up what outlives a run. Raises UsageError and EnvironmentProblem; `close` follows even then."""
+
+    async def close(self) -> None:
+        """Leave nothing behind."""
+
+
+class Backend(Opened, Protocol):
+    """Where runs take place."""
+
+    name: RuntimeName
 
     def tap_unavailable(self) -> str | None:
         """Why system calls cannot be tapped there, in one line; None when they can."""
@@ -47,15 +54,15 @@ class Backend(Protocol):
     async def assemble(self, stage: Stage) -> None:
         """Attach a runtime and connections to the stage's pipeline. Raises EnvironmentProblem."""
 
+    def digest(self, run_dir: Path) -> str:
+        """A digest of the data directories of the run that is going on, as they were at the last start of a program."""
+
     async def settle(self, stage: Stage, keep_data: bool) -> None:
         """A run is over, its pipeline closed: take its data home (where it is to be kept), remove what was its own."""
 
-    async def close(self) -> None:
-        """Leave nothing behind."""
-
 
 @contextlib.asynccontextmanager
-async def opened(backend: Backend) -> AsyncIterator[None]:
+async def opened(backend: Opened) -> AsyncIterator[None]:
     """Bring a backend up for a block, and leave nothing behind, also when it is interrupted while it comes up.
 
     Raises KeyboardInterrupt for that. Interrupts while it is taken down change nothing: it is at its end.
@@ -72,7 +79,7 @@ async def opened(backend: Backend) -> AsyncIterator[None]:
         raise KeyboardInterrupt
 
 
-async def _open(backend: Backend) -> bool:
+async def _open(backend: Opened) -> bool:
     """Open it; whether that was interrupted."""
     opening = asyncio.ensure_future(backend.open())
     with interruptible(opening.cancel):

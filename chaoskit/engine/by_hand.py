@@ -14,11 +14,12 @@ from typing import Literal, Protocol
 
 import chaoskit
 from chaoskit import journal
-from chaoskit.engine import control, rundir, upfile, wiring
+from chaoskit.engine import control, rundir, upfile
 from chaoskit.engine.backends import Stage
 from chaoskit.engine.conduct import Progress
 from chaoskit.engine.executor import Executor
 from chaoskit.engine.interrupts import interruptible
+from chaoskit.engine.locally import LocalBackend
 from chaoskit.engine.pipeline import Pipeline
 from chaoskit.engine.rundir import RunDir
 from chaoskit.faults import TABLE
@@ -133,7 +134,7 @@ class Session:
         try:
             executor = Executor(self.pipeline, Plan(0), TABLE)
             stage = Stage(self.pipeline.scenario, run_dir.path, self.pipeline, executor, tapped=False)
-            await wiring.LocalBackend().assemble(stage)
+            await LocalBackend().assemble(stage)
             try:
                 path = await server.start()
                 claim.write(upfile.Up(os.getpid(), self.pipeline.scenario.name, run_dir.path.name, path))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 from chaoskit.engine.backends import RuntimeName, Stage, tapped_programs
 from chaoskit.engine.brokerless import NoConnections
@@ -18,10 +19,11 @@ class ComposeBackend:
 
     name: RuntimeName = "compose"
 
-    def __init__(self, scenario: Scenario, launcher: Launcher, on_progress: Callable[[str], None]) -> None:
+    def __init__(self, scenario: Scenario, launcher: Launcher, on_progress: Callable[[str, bool], None]) -> None:
         self._stack = Stack(scenario, launcher, on_progress)
         self._on_progress = on_progress
         self._runtime: ComposeRuntime | None = None
+        self._taps: RemoteTaps | None = None
 
     async def open(self) -> None:
         try:
@@ -30,7 +32,7 @@ class ComposeBackend:
             await self.close()
             raise
         for note in self._stack.notes:
-            self._on_progress(note)
+            self._on_progress(note, False)
 
     def tap_unavailable(self) -> str | None:
         return self._stack.link.hello.get("tap") or None
@@ -52,7 +54,8 @@ class ComposeBackend:
                 connections.hear(event)
 
         runtime = ComposeRuntime(self._stack, stage.scenario, stage.run_dir, pipeline, taps, pipeline.lost)
-        self._stack.lost, link.on_event, self._runtime = pipeline.lost, hear, runtime
+        self._stack.lost, link.on_event = pipeline.lost, hear
+        self._runtime, self._taps = runtime, taps
         await link.ask(
             "begin",
             volumes=self._stack.volumes,
@@ -61,6 +64,9 @@ class ComposeBackend:
             powered=taps.powered,
         )
         pipeline.attach(runtime, connections if self._stack.has_broker else NoConnections())
+
+    def digest(self, run_dir: Path) -> str:
+        return self._taps.digest if self._taps else ""
 
     async def settle(self, stage: Stage, keep_data: bool) -> None:
         if self._runtime is None:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +18,12 @@ import msgspec
 
 from chaoskit.checks import judge
 from chaoskit.engine import assess, drawing, rundir, wiring
-from chaoskit.engine.backends import RuntimeName
+from chaoskit.engine.backends import RuntimeName, opened
 from chaoskit.engine.conduct import Limits
 from chaoskit.engine.interrupts import interruptible
 from chaoskit.engine.lab import Outcome, Task
-from chaoskit.engine.laboratories import Laboratories
-from chaoskit.engine.once import Setup, run_once
+from chaoskit.engine.labs import Labs
+from chaoskit.engine.once import Setup
 from chaoskit.engine.rundir import RunDir
 from chaoskit.engine.tally import INTERRUPTED, Record, Tally
 from chaoskit.model.errors import EnvironmentProblem, UsageError
@@ -32,7 +32,7 @@ from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.plan import Plan
 from chaoskit.model.run import Report
 from chaoskit.model.scenario import Scenario
-from chaoskit.planning.experiments import DEFAULT_FAULTS, Experiment, doubled, survey
+from chaoskit.planning.experiments import DEFAULT_FAULTS, Experiment, doubled, no_crash_point, survey
 from chaoskit.planning.frontier import Frontier
 from chaoskit.runtime.local import kill_marked
 
@@ -64,6 +64,9 @@ class Wish:
 class Watcher:
     """Hears how an exploration comes along."""
 
+    def progress(self, text: str, passing: bool) -> None:
+        """Something that takes time before the first run; a `passing` line is worth a look while it is the last."""
+
     def control(self, events: Sequence[AnyEvent], found: int) -> None:
         """The control run is over; so many experiments are known by now."""
 
@@ -74,13 +77,13 @@ class Watcher:
 class Explorer:
     """One exploration in `run_dir`."""
 
-    def __init__(self, wish: Wish, run_dir: RunDir, watcher: Watcher) -> None:
+    def __init__(self, wish: Wish, run_dir: RunDir, watcher: Watcher, labs: Labs) -> None:
         self.wish, self.run_dir, self.watcher = wish, run_dir, watcher
         self.frontier = Frontier(wish.faults, wish.depth, wish.only)
         self.tally = Tally()
         self.control: list[AnyEvent] = []
         self.stopped = ""
-        self._labs = Laboratories(wish.jobs, run_dir.path)
+        self._labs = labs
         self._in_flight = 0
         self._news = asyncio.Condition()
         self._began = time.monotonic()
@@ -101,7 +104,6 @@ class Explorer:
         except asyncio.CancelledError:
             self.stopped = INTERRUPTED
         finally:
-            await self._labs.close()
             self._records.close()
 
     async def plan_only(self) -> None:
@@ -109,18 +111,19 @@ class Explorer:
         try:
             await self._plan()
         finally:
-            await self._labs.close()
             self._records.close()
 
     async def _plan(self) -> None:
         scenario = self.wish.scenario
         if not self.run_dir.control.journal.is_file():
-            await run_once(self._setup(Plan(0), self.run_dir.control, control=True))
+            await self._labs.control(self._setup(Plan(0), self.run_dir.control, control=True))
         self.control = assess.events_of(self.run_dir.control)
         if judge(self.control).code is not ExitCode.OK:
             return
         places = survey(self.control, scenario.target)
-        self.prepared = await self._prepared_is_the_same(len(places))
+        if not places:
+            self.tally.nothing = no_crash_point(scenario.target)
+        self.prepared = self._labs.prepares and await self._prepared_is_the_same(len(places))
         self.frontier.add_control(places, ())
         for late in (False, True) if self.wish.duplicates else ():
             await self._plan_doubled(late)
@@ -140,7 +143,7 @@ class Explorer:
         steps = doubled(self.control, self.wish.scenario.target, late)
         directory = RunDir(self.run_dir.path / ("control-late" if late else "control-doubled"))
         if not directory.journal.is_file():
-            await run_once(self._setup(Plan(0, steps), directory))
+            await self._labs.control(self._setup(Plan(0, steps), directory))
         events = assess.events_of(directory)
         name = "every message doubled" + (", late" if late else "")
         self.frontier.add_plan(Experiment(name, Plan(0, steps), "duplicate", "message", "*", name, name))
@@ -248,8 +251,8 @@ class Explorer:
 
 def explore(wish: Wish, watcher: Watcher) -> Report:
     """Carry out an exploration; its report is also in its run directory. Raises UsageError and EnvironmentProblem."""
-    if reason := wiring.tap_unavailable():
-        raise EnvironmentProblem(f"explore needs the tap, to see system calls: {reason}")
+    if wish.duplicates and not wish.scenario.broker:
+        raise UsageError(f"--duplicates: {wish.scenario.name} has no broker (`broker: false`), so no message to double")
     run_dir = wish.resume or rundir.create(f"explore-{wish.scenario.name}", 0, datetime.now(UTC))
     _same_exploration(wish, run_dir)
     with _leaving_nothing(run_dir):
@@ -259,7 +262,7 @@ def explore(wish: Wish, watcher: Watcher) -> Report:
         explorer.frontier,
         explorer.stopped,
         duration_s,
-        explorer.prepared,
+        explorer.prepared or wish.runtime != "local",
     )
     made = drawing.with_failed_runs(run_dir, made)
     drawing.save(run_dir, made)
@@ -278,16 +281,28 @@ def estimate(wish: Wish, watcher: Watcher) -> tuple[int, float]:
 
 
 async def _only_plan(wish: Wish, run_dir: RunDir, watcher: Watcher) -> Explorer:
-    explorer = Explorer(wish, run_dir, watcher)
-    await explorer.plan_only()
+    async with _laboratories(wish, run_dir, watcher) as labs:
+        explorer = Explorer(wish, run_dir, watcher, labs)
+        await explorer.plan_only()
     return explorer
 
 
 async def _run(wish: Wish, run_dir: RunDir, watcher: Watcher) -> tuple[Explorer, float]:
-    explorer = Explorer(wish, run_dir, watcher)
-    began = time.monotonic()
-    await explorer.run()
-    return explorer, time.monotonic() - began
+    async with _laboratories(wish, run_dir, watcher) as labs:
+        explorer = Explorer(wish, run_dir, watcher, labs)
+        began = time.monotonic()
+        await explorer.run()
+        return explorer, time.monotonic() - began
+
+
+@contextlib.asynccontextmanager
+async def _laboratories(wish: Wish, run_dir: RunDir, watcher: Watcher) -> AsyncIterator[Labs]:
+    """Laboratories that can see system calls. Raises EnvironmentProblem where they cannot."""
+    labs = wiring.laboratories(wish.runtime, wish.scenario, wish.jobs, run_dir.path, watcher.progress)
+    async with opened(labs):
+        if reason := labs.tap_unavailable():
+            raise EnvironmentProblem(f"explore needs the tap, to see system calls: {reason}")
+        yield labs
 
 
 def _read_records(run_dir: RunDir) -> dict[str, Record]:

@@ -13,17 +13,19 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from chaoskit.checks import judge
 from chaoskit.engine import assess
+from chaoskit.engine.backends import Backend
 from chaoskit.engine.conduct import Limits
+from chaoskit.engine.locally import LocalBackend
 from chaoskit.engine.once import Setup, run_once
 from chaoskit.engine.rundir import RunDir
-from chaoskit.engine.starting import Prepared, start_new
+from chaoskit.engine.starting import Prepared, Starter, start_new
 from chaoskit.model import plan as plans
 from chaoskit.model.events import AnyEvent, FaultFired, Message, ProgramStarted
 from chaoskit.model.exit_codes import ExitCode
@@ -89,7 +91,7 @@ def outcome(events: Sequence[AnyEvent], scenario: Scenario, seconds: float, stat
 class _StateAtStart:
     """A digest of what a deterministic worker's future depends on, at its last start after a fault."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Callable[[], str]) -> None:
         self._data = data
         self._messages: list[str] = []
         self._fault = False
@@ -106,23 +108,18 @@ class _StateAtStart:
             self.digest = self._take()
 
     def _take(self) -> str:
-        digest = hashlib.blake2b("\n".join(sorted(self._messages)).encode(), digest_size=16)
-        for path in sorted(self._data.rglob("*")):
-            digest.update(str(path.relative_to(self._data)).encode() + b"\0")
-            if path.is_file() and not path.is_symlink():
-                digest.update(path.read_bytes())
-            digest.update(b"\0")
-        return digest.hexdigest()
+        messages = hashlib.blake2b("\n".join(sorted(self._messages)).encode(), digest_size=16)
+        return messages.hexdigest() + self._data()
 
 
-async def perform(task: Task, prepared: Prepared) -> Outcome:
+async def perform(task: Task, backend: Backend, starter: Starter = start_new) -> Outcome:
     """Make one run."""
     directory = Path(task.directory)
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     run_dir = RunDir(directory)
     run_dir.plan.write_text(plans.dump(task.plan))
-    state = _StateAtStart(directory / "data")
+    state = _StateAtStart(lambda: backend.digest(directory))
     began = time.monotonic()
     setup = Setup(
         task.scenario,
@@ -130,8 +127,9 @@ async def perform(task: Task, prepared: Prepared) -> Outcome:
         run_dir,
         limits=task.limits,
         observer=state.on_event,
-        starter=prepared.start if task.prepared else start_new,
+        starter=starter,
         surveyed=task.surveyed,
+        backend=backend,
     )
     events = await run_once(setup)
     result = outcome(events, task.scenario, round(time.monotonic() - began, 4), state.digest)
@@ -151,7 +149,9 @@ def main() -> None:
     try:
         with asyncio.Runner() as runner:
             for line in sys.stdin.buffer:
-                result = runner.run(perform(decoder.decode(line), prepared))
+                task = decoder.decode(line)
+                starter = prepared.start if task.prepared else start_new
+                result = runner.run(perform(task, LocalBackend(), starter))
                 sys.stdout.buffer.write(encoder.encode(result) + b"\n")
                 sys.stdout.buffer.flush()
     finally:

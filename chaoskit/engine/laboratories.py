@@ -9,8 +9,12 @@ from pathlib import Path
 
 import msgspec
 
+from chaoskit import tap
 from chaoskit.engine.lab import Outcome, Task
+from chaoskit.engine.labs import side_by_side
+from chaoskit.engine.once import Setup, run_once
 from chaoskit.model.errors import EnvironmentProblem
+from chaoskit.model.events import AnyEvent
 from chaoskit.runtime.local import kill_marked
 from chaoskit.runtime.processes import MARK
 
@@ -22,6 +26,8 @@ _OVERHEAD_S = 20.0
 class Laboratories:
     """`jobs` laboratory processes below `directory`, started when first needed."""
 
+    prepares = True
+
     def __init__(self, jobs: int, directory: Path) -> None:
         self.jobs = jobs
         self._directory = directory
@@ -29,6 +35,15 @@ class Laboratories:
         self._all: list[asyncio.subprocess.Process] = []
         for _ in range(jobs):
             self._free.put_nowait(None)
+
+    async def open(self) -> None:
+        """They are started when they are first needed."""
+
+    def tap_unavailable(self) -> str | None:
+        return tap.unavailable()
+
+    async def control(self, setup: Setup) -> list[AnyEvent]:
+        return await run_once(setup)
 
     async def make(self, task: Task) -> Outcome:
         """Make one run in a laboratory that is free. Raises EnvironmentProblem when the laboratory dies of it."""
@@ -58,15 +73,7 @@ class Laboratories:
         return lab
 
     async def each(self, source: Callable[[], Awaitable[bool]]) -> None:
-        """Call `source` in as many tasks as there are laboratories, until each has said that nothing is left."""
-
-        async def work() -> None:
-            while await source():
-                pass
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self.jobs):
-                group.create_task(work())
+        await side_by_side(self.jobs, source)
 
     async def close(self) -> None:
         """Kill the laboratories and everything in them."""

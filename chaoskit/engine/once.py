@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 
 import chaoskit
 from chaoskit import journal
-from chaoskit.engine import wiring
 from chaoskit.engine.backends import Backend, Stage
 from chaoskit.engine.conduct import Conductor, Limits, Progress
 from chaoskit.engine.executor import Executor
 from chaoskit.engine.interrupts import interruptible
+from chaoskit.engine.locally import LocalBackend
 from chaoskit.engine.pipeline import Pipeline
 from chaoskit.engine.rundir import RunDir
 from chaoskit.engine.starting import Starter, start_new
@@ -45,7 +45,7 @@ class Setup:
     observer: Observer = lambda event: None
     starter: Starter = start_new
     surveyed: bool = False
-    backend: Backend = field(default_factory=wiring.LocalBackend)
+    backend: Backend = field(default_factory=LocalBackend)
     keep_data: bool = True
 
 

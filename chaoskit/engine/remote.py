@@ -43,6 +43,7 @@ class RemoteTaps:
             time_s=lambda there_s: pipeline.now_s(link.local_s(there_s)),
         )
         self.powered = self._liaison.powered
+        self.digest = ""
         pipeline.before_restart = self._lose
 
     def hear(self, event: Event) -> None:
@@ -62,7 +63,9 @@ class RemoteTaps:
     async def prepare(self, program: str, life: int, container: str) -> None:
         place = self._places.get(program)
         tapped = place is not None and self.tapped(program)
-        await self._link.ask(
+        # Only a later life's beginning tells experiments apart.
+        digested = sorted({place.volume for place in self._places.values()}) if life else []
+        self.digest = await self._link.ask(
             "prepare",
             program=program,
             container=container,
@@ -71,6 +74,7 @@ class RemoteTaps:
             root=self._programs[program].data_dir,
             data=place.in_agent() if place else "",
             orders=[order.to_json() for order in self._liaison.orders(program)] if tapped else [],
+            digested=digested,
         )
 
     async def started(self, program: str, pid: int) -> None:

@@ -21,7 +21,7 @@ from chaoskit.model import plan as plans
 from chaoskit.model.errors import UsageError
 from chaoskit.model.events import AnyEvent, RunStarted
 from chaoskit.model.exit_codes import ExitCode
-from chaoskit.model.plan import Plan
+from chaoskit.model.plan import Plan, Step
 from chaoskit.model.run import Report
 from chaoskit.model.scenario import Scenario
 from chaoskit.planning.draw import draw
@@ -35,7 +35,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for. A given `plan` is carried out as it is; else one is drawn from the seed."""
+    """What the user asked for. A given `plan` is carried out as it is; else one is drawn from the seed.
+
+    `recurring` are steps at intervals that go along with what is drawn; `each` deals the kills out to all targets.
+    """
 
     scenario: Scenario
     seed: int
@@ -45,6 +48,8 @@ class Request:
     control: bool = True
     keep: bool = False
     runtime: RuntimeName = "local"
+    recurring: tuple[Step, ...] = ()
+    each: bool = False
 
 
 class Watcher:
@@ -53,8 +58,8 @@ class Watcher:
     def phase(self, name: str, run_dir: RunDir) -> None:
         """A control run or the run itself begins."""
 
-    def progress(self, text: str) -> None:
-        """Something that takes time before the first run: an image is pulled, a broker starts."""
+    def progress(self, text: str, passing: bool) -> None:
+        """Something that takes time before the first run: an image is pulled (a `passing` line), a broker starts."""
 
     def planned(self, plan: Plan) -> None:
         """The plan is made."""
@@ -100,7 +105,7 @@ async def _with_backend(request: Request, watcher: Watcher, work: Callable[[Back
 
 async def _run(request: Request, run_dir: RunDir, watcher: Watcher, backend: Backend) -> Report:
     control: list[AnyEvent] | None = None
-    if request.control and (request.kills or request.duplicates or request.plan):
+    if request.control and (request.kills or request.duplicates or request.plan or request.recurring):
         control = await _control(request, run_dir, watcher, backend)
         if judge(control).code is not ExitCode.OK:
             return _saved(run_dir, assess.report(run_dir, control, control))
@@ -134,7 +139,8 @@ async def _control(request: Request, run_dir: RunDir, watcher: Watcher, backend:
 def _draw(request: Request, control: Sequence[AnyEvent]) -> Plan:
     if request.plan is not None:
         return request.plan
-    return draw(request.seed, control, request.scenario.target, request.kills, request.duplicates)
+    drawn = draw(request.seed, control, request.scenario.target, request.kills, request.duplicates, each=request.each)
+    return Plan(drawn.seed, (*drawn.steps, *request.recurring))
 
 
 def _saved(run_dir: RunDir, report: Report) -> Report:

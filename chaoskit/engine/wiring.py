@@ -1,15 +1,14 @@
-"""The wiring: the one place that names concrete brokers, proxies, taps and runtimes."""
+"""The wiring: the one place that names the concrete backends, and chooses one for a scenario."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from chaoskit import tap
-from chaoskit.engine.backends import Backend, RuntimeName, Stage, tapped_programs
-from chaoskit.engine.brokerless import NoConnections
-from chaoskit.engine.connections import LocalConnections
-from chaoskit.engine.taps import Taps
+from chaoskit.engine.backends import Backend, RuntimeName
+from chaoskit.engine.labs import Labs
+from chaoskit.engine.locally import LocalBackend
 from chaoskit.model.errors import EnvironmentProblem, UsageError
 from chaoskit.model.scenario import Scenario
-from chaoskit.runtime.local import LocalRuntime
 from chaoskit.tap.native import launcher
 
 
@@ -48,7 +47,7 @@ def compose_unavailable() -> str | None:
     return engine.unavailable()
 
 
-def backend(runtime: RuntimeName, scenario: Scenario, on_progress: Callable[[str], None]) -> Backend:
+def backend(runtime: RuntimeName, scenario: Scenario, on_progress: Callable[[str, bool], None]) -> Backend:
     """The backend of a runtime for runs of one scenario; `on_progress` hears what takes time before the first run."""
     if runtime == "local":
         return LocalBackend()
@@ -57,40 +56,14 @@ def backend(runtime: RuntimeName, scenario: Scenario, on_progress: Callable[[str
     return ComposeBackend(scenario, launcher, on_progress)
 
 
-class LocalBackend:
-    """Processes of this machine, an embedded broker and proxies, taps: nothing of it outlives a run."""
+def laboratories(
+    runtime: RuntimeName, scenario: Scenario, jobs: int, directory: Path, on_progress: Callable[[str, bool], None]
+) -> Labs:
+    """Where the experiments of an exploration in `directory` are made, `jobs` at a time."""
+    if runtime == "local":
+        from chaoskit.engine.laboratories import Laboratories
 
-    name: RuntimeName = "local"
+        return Laboratories(jobs, directory)
+    from chaoskit.engine.composed_labs import ComposeLaboratories
 
-    async def open(self) -> None:
-        """There is nothing to bring up."""
-
-    def tap_unavailable(self) -> str | None:
-        return tap_unavailable()
-
-    async def assemble(self, stage: Stage) -> None:
-        pipeline, executor, scenario = stage.pipeline, stage.executor, stage.scenario
-        connections = LocalConnections(pipeline, executor) if scenario.broker else None
-        runtime = LocalRuntime(scenario, stage.run_dir, pipeline)
-        tapped = stage.tapped and tap_unavailable() is None
-        taps = Taps(
-            pipeline,
-            executor,
-            broker=lambda program: ("127.0.0.1", connections.proxy_port(program)) if connections else None,
-            root=runtime.data_dir,
-            starter=stage.starter,
-            others_still=runtime.others_still,
-            surveyed=stage.surveyed,
-            targets=tapped_programs(scenario, executor) if tapped else (),
-        )
-        runtime.use(taps.spawn)
-        pipeline.at_close = taps.close
-        if connections is not None:
-            await connections.start()
-        pipeline.attach(runtime, connections or NoConnections())
-
-    async def settle(self, stage: Stage, keep_data: bool) -> None:
-        """The data is where it is kept, and the processes ended with the pipeline."""
-
-    async def close(self) -> None:
-        """There is nothing left."""
+    return ComposeLaboratories(jobs, lambda: backend(runtime, scenario, on_progress))

@@ -30,7 +30,8 @@ _CLOSE_S = 120.0
 _POLL_S = 0.2
 # Any image with Python 3.11 or newer.
 _IMAGE_VARIABLE, _IMAGE = "CHAOSKIT_AGENT_IMAGE", "python:3.13-slim"
-OnProgress = Callable[[str], None]
+# Hears what is being done; a line of Compose's own, `passing`, is worth a look only while it is the last one.
+OnProgress = Callable[[str, bool], None]
 # Gives the launcher for a kind of machine.
 Launcher = Callable[[str], bytes]
 
@@ -68,12 +69,13 @@ class Stack:
         resolved = await command.resolve(self._files, self._variables())
         self._project = project.transform(resolved, self._changes())
         self.notes = list(self._project.notes)
+        self._progress(f"making the containers of {self._files.files[0].name}", False)
         await self._compose("create", "--build", doing="making the containers", timeout_s=_BUILD_S)
         await asyncio.to_thread(self._read_templates)
         agent, _ = await asyncio.gather(asyncio.to_thread(self._make_agent), self._start_backing())
         await self.link.open(["docker", "start", "--attach", "--interactive", agent])
         if reason := self.link.hello["tap"]:
-            self._progress(f"no tap on the engine's machine: {reason}")
+            self._progress(f"no tap on the engine's machine: {reason}", False)
         if self._project.broker is not None:
             await self.link.ask("front", host=project.BROKER_ADDRESS, ports=await asyncio.to_thread(self._ports))
         await self.link.ask("keep", volumes=list(self._project.volumes))
@@ -117,7 +119,7 @@ class Stack:
             arguments,
             origin=self._files,
             environment=self._variables(),
-            on_line=self._progress,
+            on_line=lambda line: self._progress(line, True),
             timeout_s=timeout_s,
             doing=doing,
         )
@@ -149,7 +151,7 @@ class Stack:
     async def _start_backing(self) -> None:
         if not self._project.backing:
             return
-        self._progress(f"starting {', '.join(self._project.backing)}")
+        self._progress(f"starting {', '.join(self._project.backing)}", False)
         await self._compose("up", "--detach", "--no-build", *self._project.backing, doing="starting", timeout_s=_UP_S)
         try:
             async with asyncio.timeout(_UP_S):

@@ -1,0 +1,84 @@
+"""Laboratories of containers: several Compose projects side by side, each with a broker that stays warm.
+
+All of them are driven from this process: what takes time is the engine's and the containers', not ours.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from chaoskit.engine.backends import Backend
+from chaoskit.engine.lab import Outcome, Task, perform
+from chaoskit.engine.labs import side_by_side
+from chaoskit.engine.once import Setup, run_once
+from chaoskit.model.errors import EnvironmentProblem
+from chaoskit.model.events import AnyEvent
+
+# What an experiment may take beyond its own limits before its project is taken for dead.
+_OVERHEAD_S = 60.0
+
+
+class ComposeLaboratories:
+    """Up to `jobs` projects, each brought up when it is first needed."""
+
+    prepares = False
+
+    def __init__(self, jobs: int, make_backend: Callable[[], Backend]) -> None:
+        self.jobs = jobs
+        self._make_backend = make_backend
+        self._first = make_backend()
+        self._all = [self._first]
+        self._free: asyncio.Queue[Backend | None] = asyncio.Queue()
+
+    async def open(self) -> None:
+        await self._first.open()
+        self._free.put_nowait(self._first)
+        for _ in range(1, self.jobs):
+            self._free.put_nowait(None)
+
+    def tap_unavailable(self) -> str | None:
+        return self._first.tap_unavailable()
+
+    async def control(self, setup: Setup) -> list[AnyEvent]:
+        backend = await self._take()
+        try:
+            return await run_once(replace(setup, backend=backend, keep_data=False))
+        finally:
+            self._free.put_nowait(backend)
+
+    async def make(self, task: Task) -> Outcome:
+        backend: Backend | None = await self._take()
+        assert backend is not None
+        try:
+            async with asyncio.timeout(task.limits.timeout_s + task.limits.grace_s + _OVERHEAD_S):
+                return await perform(task, backend)
+        except TimeoutError:
+            await self._give_up(backend)
+            backend = None
+            raise EnvironmentProblem(f"an experiment did not come to its end: {task.directory}") from None
+        finally:
+            self._free.put_nowait(backend)
+
+    async def _take(self) -> Backend:
+        backend = await self._free.get()
+        if backend is not None:
+            return backend
+        backend = self._make_backend()
+        self._all.append(backend)
+        try:
+            await backend.open()
+        except BaseException:
+            self._free.put_nowait(None)
+            await self._give_up(backend)
+            raise
+        return backend
+
+    async def _give_up(self, backend: Backend) -> None:
+        self._all.remove(backend)
+        await backend.close()
+
+    async def each(self, source: Callable[[], Awaitable[bool]]) -> None:
+        await side_by_side(self.jobs, source)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(backend.close() for backend in self._all))
