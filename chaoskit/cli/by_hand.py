@@ -1,7 +1,7 @@
 """`chaoskit up`, `down`, `ps`, `logs`, `kill`, `restart`: a pipeline by hand, with the habits of `docker compose`."""
 
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 import typer
@@ -12,7 +12,7 @@ from chaoskit import bundled
 from chaoskit.cli.log_lines import LogPainter
 from chaoskit.cli.main import app
 from chaoskit.cli.output import err, out
-from chaoskit.cli.run import ScenarioName, Settings, parse_settings
+from chaoskit.cli.run import Runtime, ScenarioName, Settings, choose_runtime, parse_settings
 from chaoskit.engine import background, control, log_tail, rundir, upfile
 from chaoskit.engine.rundir import RunDir
 from chaoskit.model.errors import UsageError
@@ -20,6 +20,9 @@ from chaoskit.model.events import AnyEvent, RunStarted
 from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.scenario import Scenario, start_order
 from chaoskit.report.clean import clean
+
+if TYPE_CHECKING:
+    from chaoskit.engine.backends import RuntimeName
 
 ProgramName = Annotated[str, typer.Argument(metavar="PROGRAM", help="A program of the pipeline, such as worker-2.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
@@ -33,11 +36,13 @@ def up(
     scenario: ScenarioName,
     detached: Annotated[bool, typer.Option("-d", "--detach", help="Return when it is ready; it stays up.")] = False,
     settings: Settings = None,
+    runtime: Runtime = "",
 ) -> int:
     """Bring a pipeline up, without faults, until Ctrl-C or `chaoskit down`.
 
-    Broker and programs run on this machine, one pipeline a directory. The programs' lines are shown as they come.
-    With -d the command returns when every consumer consumes, and the pipeline stays up in the background.
+    Broker and programs run on this machine, or as containers (--runtime compose); one pipeline a directory. The
+    programs' lines are shown as they come. With -d the command returns when every consumer consumes, and the pipeline
+    stays up in the background.
 
     Programs that exit by themselves with an error are started again; one that you killed stays dead until you restart
     it. Exit code: 130 after Ctrl-C, 0 after `chaoskit down`.
@@ -49,11 +54,12 @@ def up(
       chaoskit logs -f worker-2
     """
     chosen = bundled.find(scenario).with_parameters(parse_settings(settings or []))
+    where = choose_runtime(chosen, runtime)
     if detached:
-        return _up_in_background(chosen)
+        return _up_in_background(chosen, where)
     from chaoskit.engine import by_hand
 
-    ended = by_hand.up(chosen, _Foreground(chosen))
+    ended = by_hand.up(chosen, _Foreground(chosen), where)
     return int(ExitCode.OK if ended == "down" else ExitCode.INTERRUPTED)
 
 
@@ -68,6 +74,10 @@ class _Foreground:
 
     def note(self, text: str) -> None:
         err.print(f"chaoskit: {clean(text)}", markup=False, style="yellow")
+
+    def progress(self, text: str, passing: bool) -> None:
+        if not passing:
+            err.print(f"chaoskit: {clean(text)}", markup=False, style="dim")
 
     def ready(self, run_dir: RunDir) -> None:
         err.print(f"chaoskit: the pipeline is ready, run directory {run_dir}; Ctrl-C stops it", markup=False)
@@ -85,15 +95,19 @@ class _Background:
     def note(self, text: str) -> None:
         self._foreground.say(background.Note(text))
 
+    def progress(self, text: str, passing: bool) -> None:
+        if not passing:
+            self._foreground.say(background.Note(text))
+
     def ready(self, run_dir: RunDir) -> None:
         self._foreground.leave(run_dir.path / "chaoskit.log")
 
 
-def _up_in_background(scenario: Scenario) -> int:
+def _up_in_background(scenario: Scenario, runtime: "RuntimeName") -> int:
     from chaoskit.engine import by_hand
 
     def work(foreground: background.Foreground) -> int:
-        by_hand.up(scenario, _Background(foreground))
+        by_hand.up(scenario, _Background(foreground), runtime)
         return 0
 
     pid = background.start(work, lambda text: err.print(f"chaoskit: {clean(text)}", markup=False, style="yellow"))

@@ -57,6 +57,9 @@ class Backend(Opened, Protocol):
     def digest(self, run_dir: Path) -> str:
         """A digest of the data directories of the run that is going on, as they were at the last start of a program."""
 
+    async def fetch(self, stage: Stage) -> None:
+        """Have the data directories of a run as they are now below its directory. Raises EnvironmentProblem."""
+
     async def settle(self, stage: Stage, keep_data: bool) -> None:
         """A run is over, its pipeline closed: take its data home (where it is to be kept), remove what was its own."""
 

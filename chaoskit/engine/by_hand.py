@@ -14,12 +14,11 @@ from typing import Literal, Protocol
 
 import chaoskit
 from chaoskit import journal
-from chaoskit.engine import control, rundir, upfile
-from chaoskit.engine.backends import Stage
+from chaoskit.engine import control, rundir, upfile, wiring
+from chaoskit.engine.backends import Backend, RuntimeName, Stage, opened
 from chaoskit.engine.conduct import Progress
 from chaoskit.engine.executor import Executor
 from chaoskit.engine.interrupts import interruptible
-from chaoskit.engine.locally import LocalBackend
 from chaoskit.engine.pipeline import Pipeline
 from chaoskit.engine.rundir import RunDir
 from chaoskit.faults import TABLE
@@ -31,6 +30,7 @@ from chaoskit.runtime.local import kill_marked
 
 # Between SIGTERM and SIGKILL: workers finish the message in hand.
 GRACE_S = 5.0
+_START_S = 60.0
 _NO_TAP = "a pipeline that is up by hand is not tapped"
 Ended = Literal["down", "interrupted"]
 
@@ -43,11 +43,14 @@ class Watcher(Protocol):
     def note(self, text: str) -> None:
         """Something that the user should know, in one line."""
 
+    def progress(self, text: str, passing: bool) -> None:
+        """Something takes time: an image is pulled (a `passing` line), a broker starts."""
+
     def ready(self, run_dir: RunDir) -> None:
         """Every program was started and every consumer consumes."""
 
 
-def up(scenario: Scenario, watcher: Watcher) -> Ended:
+def up(scenario: Scenario, watcher: Watcher, runtime: RuntimeName = "local") -> Ended:
     """Have the pipeline of this directory until somebody ends it. Raises UsageError and EnvironmentProblem."""
     scenario.expected()
     with upfile.claimed() as claim:
@@ -55,7 +58,8 @@ def up(scenario: Scenario, watcher: Watcher) -> Ended:
             _clean_up_after(claim.stale, watcher)
         run_dir = rundir.create(scenario.name, 0, datetime.now(UTC))
         try:
-            return asyncio.run(_up(scenario, run_dir, claim, watcher))
+            backend = wiring.backend(runtime, scenario, watcher.progress)
+            return asyncio.run(_up(scenario, run_dir, claim, watcher, backend))
         finally:
             kill_marked(str(run_dir.path.resolve()))
 
@@ -66,12 +70,13 @@ def _clean_up_after(stale: upfile.Up, watcher: Watcher) -> None:
     watcher.note(f"the chaoskit that had a pipeline up here (pid {stale.pid}) was killed{killed}")
 
 
-async def _up(scenario: Scenario, run_dir: RunDir, claim: upfile.Claim, watcher: Watcher) -> Ended:
+async def _up(scenario: Scenario, run_dir: RunDir, claim: upfile.Claim, watcher: Watcher, backend: Backend) -> Ended:
     writer = journal.Writer(run_dir.journal)
     try:
-        session = Session(scenario, [writer.append, watcher.event])
-        with interruptible(session.interrupt):
-            return await session.run(run_dir, claim, watcher)
+        async with opened(backend):
+            session = Session(scenario, [writer.append, watcher.event], backend)
+            with interruptible(session.interrupt):
+                return await session.run(run_dir, claim, watcher)
     finally:
         writer.close()
 
@@ -89,7 +94,8 @@ class _Life:
 class Session:
     """One pipeline by hand and the verbs that act on it. `sinks` hear every event."""
 
-    def __init__(self, scenario: Scenario, sinks: list[Callable[[AnyEvent], None]]) -> None:
+    def __init__(self, scenario: Scenario, sinks: list[Callable[[AnyEvent], None]], backend: Backend) -> None:
+        self._backend = backend
         self._progress = Progress(scenario)
         self._sinks = [*sinks, self._progress.on_event, self._note_life]
         self._lives: dict[str, _Life] = {}
@@ -133,14 +139,15 @@ class Session:
         server = control.Server(self.answer)
         try:
             executor = Executor(self.pipeline, Plan(0), TABLE)
-            stage = Stage(self.pipeline.scenario, run_dir.path, self.pipeline, executor, tapped=False)
-            await LocalBackend().assemble(stage)
+            self._stage = Stage(self.pipeline.scenario, run_dir.path, self.pipeline, executor, tapped=False)
+            await self._backend.assemble(self._stage)
             try:
                 path = await server.start()
                 claim.write(upfile.Up(os.getpid(), self.pipeline.scenario.name, run_dir.path.name, path))
                 await self._until_asked(run_dir, watcher)
             finally:
                 await self.pipeline.close(GRACE_S)
+            await self._backend.settle(self._stage, keep_data=True)
         except EnvironmentProblem as e:
             self._emit(RunEnded(self.pipeline.now_s(), "error", str(e)))
             raise
@@ -151,7 +158,9 @@ class Session:
 
     def _started(self) -> RunStarted:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return RunStarted(0.0, chaoskit.__version__, self.pipeline.scenario, Plan(0), "local", now, False, _NO_TAP)
+        return RunStarted(
+            0.0, chaoskit.__version__, self.pipeline.scenario, Plan(0), self._backend.name, now, False, _NO_TAP
+        )
 
     def _run_ended(self) -> RunEnded:
         missing = self._progress.missing()
@@ -186,6 +195,9 @@ class Session:
                     return control.Done(await self.kill(program))
                 case control.Restart(program):
                     return control.Done(await self.restart(program))
+                case control.Data():
+                    await self._backend.fetch(self._stage)
+                    return control.Done("the data is as it is now")
                 case control.Down():
                     self._end("down")
                     return control.Done("stopping")
@@ -210,7 +222,8 @@ class Session:
             return control.ProgramRow(program, member.state, None, None, None, None, None)
         for_s = round((datetime.now(UTC) - life.since).total_seconds(), 3)
         since = life.since.strftime("%Y-%m-%dT%H:%M:%SZ")
-        return control.ProgramRow(program, member.state, life.number, life.pid, since, for_s, life.exit_code)
+        # A container has no process id that means something here.
+        return control.ProgramRow(program, member.state, life.number, life.pid or None, since, for_s, life.exit_code)
 
     async def kill(self, program: str) -> str:
         """SIGKILL; the program stays dead. What was done, in one line. Raises UsageError."""
@@ -226,7 +239,8 @@ class Session:
                 raise UsageError(f"{program} is not running: `chaoskit restart {program}` starts it")
             self.pipeline.kill(program, restart=False)
             await self._until_down(program)
-            return f"{program} (pid {life.pid}) was killed; it stays dead until `chaoskit restart {program}`"
+            which = f" (pid {life.pid})" if life.pid else ""
+            return f"{program}{which} was killed; it stays dead until `chaoskit restart {program}`"
 
     async def restart(self, program: str) -> str:
         """Start a dead program; stop (SIGTERM) and start a living one. Raises UsageError and EnvironmentProblem."""
@@ -242,10 +256,21 @@ class Session:
             if self._asked_to_end.is_set():
                 raise UsageError("the pipeline is going down")
             member.stay_dead, member.crashes = False, 0
+            number = member.life + 1
             self.pipeline.begin(program)
-            life = self._lives[program]
+            life = await self._until_up(program, number)
             how = "stopped and started" if was_running else "started"
-            return f"{program} was {how}: pid {life.pid}, life {life.number}"
+            return f"{program} was {how}: " + (f"pid {life.pid}, " if life.pid else "") + f"life {life.number}"
+
+    async def _until_up(self, program: str, number: int) -> _Life:
+        """The life with this number, when it has begun. Raises EnvironmentProblem when it does not begin."""
+
+        def begun() -> bool:
+            return program in self._lives and self._lives[program].number >= number
+
+        if not await self.pipeline.wait_for(begun, _START_S):
+            raise EnvironmentProblem(f"{program} did not start in {_START_S:g} s")
+        return self._lives[program]
 
     async def _until_down(self, program: str) -> None:
         """Wait until no life is left; SIGKILL after the grace."""

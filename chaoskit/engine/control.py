@@ -43,6 +43,10 @@ class Restart(msgspec.Struct, frozen=True, tag="restart"):
     program: str
 
 
+class Data(msgspec.Struct, frozen=True, tag="data"):
+    """Have the data directories as they are now in the run's directory."""
+
+
 class Down(msgspec.Struct, frozen=True, tag="down"):
     """Stop everything. The connection is closed when that is done."""
 
@@ -92,7 +96,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     code: int
 
 
-Request = Ps | Kill | Restart | Down
+Request = Ps | Kill | Restart | Data | Down
 Reply = Listing | Done | Refused
 Handler = Callable[[Request], Awaitable[Reply]]
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)

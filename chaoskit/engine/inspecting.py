@@ -15,8 +15,8 @@ import msgspec
 
 from chaoskit.durable.errors import UnsafeNameError
 from chaoskit.durable.names import is_safe_name, safe_name
+from chaoskit.engine import control, rundir, upfile
 from chaoskit.engine import inspecting_partitions as partitions
-from chaoskit.engine import rundir, upfile
 from chaoskit.engine.inspecting_partitions import ChunkLines, IntentFile, Layout, PartitionRows
 from chaoskit.engine.inspecting_rows import MetadataRows, parse_metadata
 from chaoskit.engine.rundir import RunDir
@@ -27,6 +27,7 @@ _PARTITION = re.compile(
     r"(?P<client>[A-Za-z0-9_-]{1,64})-(?P<prefix>[A-Za-z0-9_]{1,64})-partition-(?P<number>[0-9]{3,6})"
 )
 _LARGEST_BYTES = 1 << 30
+_FETCH_S = 60.0
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -53,6 +54,8 @@ def place(run: Path | None) -> Place:
         return Place(rundir.existing(run), "named")
     current = upfile.current()
     if current is not None:
+        # Containers keep their data on volumes; whoever has the pipeline up copies them.
+        control.ask(current.socket, control.Data(), _FETCH_S)
         return Place(current.run_dir, "up")
     return Place(rundir.latest(), "latest")
 

@@ -46,6 +46,9 @@ class LocalBackend:
     def digest(self, run_dir: Path) -> str:
         return digest(run_dir / "data")
 
+    async def fetch(self, stage: Stage) -> None:
+        """They are there already."""
+
     async def settle(self, stage: Stage, keep_data: bool) -> None:
         """The data is where it is kept, and the processes ended with the pipeline."""
 
