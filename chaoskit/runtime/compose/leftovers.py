@@ -20,7 +20,7 @@ from chaoskit.runtime.compose import engine, labels
 Kind = Literal["container", "network", "volume", "image"]
 # Containers hold networks, volumes and images, so they go first.
 _ORDER: tuple[Kind, ...] = ("container", "network", "volume", "image")
-_LIMIT_S = 90.0
+_LIMIT_S = 45.0
 _AGAIN_S = 0.2
 _AT_ONCE = 4
 _CONFLICT = (403, 409)
