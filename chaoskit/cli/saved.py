@@ -1,5 +1,6 @@
 """`chaoskit report` and `chaoskit judge`: a saved run drawn or judged again, without running anything."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,7 @@ def report(
     report_dir: ReportDir = None,
     as_json: Json = False,
 ) -> int:
-    """Draw the report of a saved run again, as it was judged then.
+    """Draw the report of a saved run again, as it was judged then; also its report.html.
 
     \b
     Example:
@@ -39,6 +40,7 @@ def report(
         raise UsageError(f"{path}: {e.strerror}: `chaoskit judge {run_dir}` makes it from the journal") from None
     except (msgspec.DecodeError, ValueError) as e:
         raise UsageError(f"{path} is no report of chaoskit: {e}") from None
+    _draw(run_dir, saved)
     _show(saved, as_json, junit, summary, report_dir)
     return 0
 
@@ -60,10 +62,21 @@ def judge(
     from chaoskit.engine import assess, drawing, rundir
 
     directory = rundir.existing(run_dir)
+    if directory.is_exploration:
+        raise UsageError(f"{run_dir} is an exploration, judged while it was made: `chaoskit report {run_dir}` draws it")
     made = assess.assess(directory)
     drawing.save(directory, made)
     _show(made, as_json, junit, summary, report_dir)
     return made.exit_code
+
+
+def _draw(run_dir: Path, saved: Report) -> None:
+    """Draw report.html again. A directory that cannot be written to, or has no journal, keeps what it has."""
+    from chaoskit.engine import drawing
+    from chaoskit.engine.rundir import RunDir
+
+    with contextlib.suppress(OSError):
+        drawing.draw(RunDir(run_dir.resolve()), saved)
 
 
 def _show(made: Report, as_json: bool, junit: Path | None, summary: Path | None, report_dir: Path | None) -> None:

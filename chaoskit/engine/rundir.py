@@ -9,6 +9,8 @@ from chaoskit import journal
 from chaoskit.model.errors import EnvironmentProblem, UsageError
 
 HOME = ".chaoskit"
+RECORDS = "experiments.jsonl"
+"""What an exploration has found so far, one experiment a line."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class RunDir:
     @property
     def page(self) -> Path:
         return self.path / "report.html"
+
+    @property
+    def is_exploration(self) -> bool:
+        """Whether this is the directory of many experiments, not of one run."""
+        return (self.path / RECORDS).is_file()
 
     @property
     def control(self) -> "RunDir":

@@ -78,9 +78,10 @@ def _lost(verdicts: Sequence[Verdict]) -> str:
 
 def _wrong(verdicts: Sequence[Verdict]) -> str:
     first = verdicts[0]
-    detail = f" ({clean(first.detail, 160)})" if first.detail else ""
+    text = clean(first.detail.partition(" (contradicts an earlier")[0], 120)
+    detail = f" ({text})" if text else ""
     if first.lines > 1:
-        return f"{_names(verdicts)} got verdicts that contradict each other{detail}"
+        return f"{_names(verdicts)} was said to be right and then wrong{detail}"
     what = "got a wrong result" if "xpected" in first.detail else "failed"
     return f"{_names(verdicts)} {what}{detail}"
 
@@ -125,7 +126,7 @@ def _explored(report: Report, points: Points) -> str:
     survived = f"{points.survived} of {points.run} experiments were survived"
     if not report.failures:
         return f"{survived}, but {_reason(report, ExitCode.INCONCLUSIVE)}"
-    worst = max(report.failures, key=_badness)
+    worst = worst_of(report.failures)
     n = len(report.failures)
     which = "one was not" if n == 1 else f"the worst of the {n} that were not"
     return f"{survived}; {which} ({clean(worst.rate)} times): {_experiment(worst)}"
@@ -135,8 +136,12 @@ def _places(report: Report) -> int:
     return sum(row.points for row in report.coverage)
 
 
+def worst_of(failures: Sequence[Failed]) -> Failed:
+    """The failure to look at first: the surest, then that with most wrong, then the one with the shortest plan."""
+    return max(failures, key=_badness)
+
+
 def _badness(failed: Failed) -> tuple[float, int, int, int]:
-    """Surest first; then by what came wrong, by how much is bad, and the shortest plan."""
     times, _, made = failed.rate.partition(" of ")
     share = int(times) / int(made) if times.isdecimal() and made.isdecimal() and int(made) else 0.0
     wrong = sum(1 for v in failed.verdicts if v.outcome == "FAILURE")

@@ -6,6 +6,7 @@ from typing import Any
 
 from chaoskit.model.run import Coverage, Failed, Report
 from chaoskit.report.clean import clean
+from chaoskit.report.sentence import worst_of
 
 _MOST_SPOTS = 5000
 _MOST_FAILURES = 500
@@ -28,10 +29,11 @@ def crash_map(report: Report) -> dict[str, Any] | None:
             cell = cells.get((path, op))
             row.append(None if cell is None else _cell(cell, spots_left))
             spots_left -= len(cell.spots) if cell else 0
-        rows.append({"path": clean(path, 120), "cells": row})
+        rows.append({"path": clean(path, 120) if path != "." else "the directory itself", "cells": row})
     return {
         "ops": ops,
         "rows": rows,
+        "worst": clean(worst_of(report.failures).spot, 160) if report.failures else "",
         "figures": [report.points.found, report.points.run, report.points.survived, report.points.merged],
         "failures": [_failure(f) for f in report.failures[:_MOST_FAILURES]],
         "failures_left_out": max(0, len(report.failures) - _MOST_FAILURES),

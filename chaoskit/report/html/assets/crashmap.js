@@ -15,10 +15,11 @@ function crashmap() {
     map.failures_left_out && `${plural(map.failures_left_out, "more failure")} are in report.json.`,
   ];
   note("map-left-out", left.filter(Boolean).join(" "));
-  rove(byId("map-table"));
   show("map");
-  const first = byId("map-table").querySelector(".spot.bad");
+  const worst = [...byId("map-table").querySelectorAll(".spot.bad")];
+  const first = worst.find((button) => button.dataset.name === map.worst) || worst[0];
   if (first) choose(first);
+  rove(byId("map-table"));
 }
 
 function cell(found) {
@@ -41,7 +42,7 @@ function spot([name, run, survived]) {
 function rove(table) {
   const buttons = [...table.querySelectorAll(".spot")];
   if (!buttons.length) return;
-  (table.querySelector(".spot.bad") || buttons[0]).tabIndex = 0;
+  (table.querySelector("[aria-pressed=true]") || buttons[0]).tabIndex = 0;
   table.addEventListener("keydown", (event) => {
     const here = buttons.indexOf(document.activeElement);
     const there = here < 0 ? null : next(buttons, here, event.key);

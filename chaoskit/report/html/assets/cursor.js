@@ -1,5 +1,7 @@
 // The chosen moment, and every way to it: keys, mouse, touch, buttons, links from elsewhere on the page.
 
+const SIDE_BY_SIDE = 160;
+
 class Cursor {
   constructor(timeline) {
     this.timeline = timeline;
@@ -11,6 +13,7 @@ class Cursor {
     });
     d3.select(this.canvas).call(this.zoom).on("dblclick.zoom", null);
     this.canvas.addEventListener("click", (event) => this.clicked(event));
+    this.canvas.addEventListener("mousemove", (event) => this.hovered(event));
     this.canvas.addEventListener("dblclick", (event) => this.zoomBy(3, event.offsetX));
     this.canvas.addEventListener("keydown", (event) => this.pressed(event));
     this.overview();
@@ -55,11 +58,11 @@ class Cursor {
     d3.select(this.canvas).call(this.zoom.translateTo, scale.base(scale.value(i)), 0, [width / 2, 0]);
   }
 
-  // A moment with its neighbours, about forty events, wherever it is.
-  closeUp(i) {
+  // A moment with its neighbours, so many events before and after it.
+  closeUp(i, around = 20) {
     const { scale, width, events } = this.timeline;
     const last = events.length - 1;
-    const [from, to] = [Math.max(0, i - 20), Math.min(last, i + 20)].map((n) => scale.base(scale.value(n)));
+    const [from, to] = [Math.max(0, i - around), Math.min(last, i + around)].map((n) => scale.base(scale.value(n)));
     const here = scale.base(scale.value(i));
     const reach = Math.max(2 * Math.max(here - from, to - here), 1e-9);
     const k = Math.min(Math.max(1, width / reach), this.zoom.scaleExtent()[1]);
@@ -67,7 +70,12 @@ class Cursor {
     this.center(i);
   }
 
-  // The next event, in all lanes or in one.
+  // How a run is first seen: all of it where its events have room side by side, else what is around a moment.
+  open(i) {
+    if (this.timeline.events.length > SIDE_BY_SIDE) this.closeUp(i, SIDE_BY_SIDE / 2);
+  }
+
+  // The next event, whatever its lane.
   step(by) {
     const { chosen, events } = this.timeline;
     this.choose(chosen < 0 ? (by > 0 ? 0 : events.length - 1) : Math.min(events.length - 1, Math.max(0, chosen + by)));
@@ -121,6 +129,11 @@ class Cursor {
     this.choose(found >= 0 ? found : this.timeline.nearest(event.offsetX));
   }
 
+  hovered(event) {
+    const found = event.buttons ? -1 : this.timeline.at(event.offsetX, event.offsetY);
+    this.canvas.title = found >= 0 ? wordsOf(this.timeline.events[found]) : "";
+  }
+
   // On the strip a press or a drag brings that part into the middle.
   overview() {
     const strip = this.timeline.overview;
@@ -161,7 +174,7 @@ class Cursor {
     byId("by-time").setAttribute("aria-pressed", String(byTime));
     byId("by-order").setAttribute("aria-pressed", String(!byTime));
     this.resized();
-    if (timeline.chosen >= 0 && timeline.events.length > 80) this.closeUp(timeline.chosen);
+    if (timeline.chosen >= 0 && !byTime) this.open(timeline.chosen);
     timeline.later();
   }
 }

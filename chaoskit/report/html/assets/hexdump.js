@@ -76,9 +76,9 @@ function line(found, at, wide, bytes, old, mark) {
   return el("tr", {}, el("td", { class: "offset" }, at.toString(16).padStart(8, "0")), el("td", {}, ...hex), el("td", {}, ...text));
 }
 
-// A byte as one character: line ends and other controls have pictures of their own.
+// A byte as one character: a line end has a picture of its own, what cannot be printed is a dot.
 function printable(byte) {
   const code = parseInt(byte, 16);
-  if (code < 0x20) return String.fromCharCode(0x2400 + code);
-  return code < 0x7f ? String.fromCharCode(code) : "·";
+  if (code === 0x0a) return "↵";
+  return code >= 0x20 && code < 0x7f ? String.fromCharCode(code) : "·";
 }

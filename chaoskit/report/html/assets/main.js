@@ -46,6 +46,7 @@ function begin(timeline, cursor) {
   const { events, faults } = timeline;
   const bad = events.findIndex((event) => event.kind === "verdict" && event.flags & BAD);
   const i = faults.length ? faults[0] : bad >= 0 ? bad : events.length - 1;
+  cursor.open(i);
   cursor.choose(i);
 }
 

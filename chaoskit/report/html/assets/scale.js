@@ -3,7 +3,7 @@
 class Scale {
   constructor(events) {
     this.events = events;
-    this.byTime = true;
+    this.byTime = false;
     this.width = 1;
     this.transform = d3.zoomIdentity;
     this.base = d3.scaleLinear();
@@ -61,9 +61,12 @@ class Scale {
   }
 
   ticks() {
-    const ticks = this.visible.ticks(Math.max(2, this.width / 110));
-    const format = this.visible.tickFormat(Math.max(2, this.width / 110));
-    return ticks.map((tick) => [this.visible(tick), this.byTime ? `${format(tick)} s` : `#${tick + 1}`])
-      .filter(([, text]) => this.byTime || !text.includes("."));
+    const count = Math.max(2, this.width / 110);
+    const format = this.visible.tickFormat(count);
+    const ticks = this.visible.ticks(count);
+    if (this.byTime) return ticks.map((tick) => [this.visible(tick), `${format(tick)} s`]);
+    // One step an event: what a step says is when it happened.
+    const steps = ticks.filter((tick) => Number.isInteger(tick) && this.events[tick]);
+    return steps.map((step) => [this.visible(step), seconds(this.events[step].t)]);
   }
 }

@@ -20,7 +20,7 @@ function story() {
   faults();
   verdicts();
   findings();
-  byId("facts-list").append(...data.facts.flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]));
+  byId("facts-list").append(...data.facts.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text))));
 }
 
 function faults() {
