@@ -1,4 +1,4 @@
-"""What a chaoskit that was killed left behind on this machine: processes, its file in this directory, control sockets.
+"""What a chaoskit that was killed left behind: processes, its file in this directory, control sockets, containers.
 
 A process is a leftover when it carries our mark, names the process that started it, and that one is gone. Only
 processes of this user in this PID namespace are looked at: in another one, process ids mean something else. Programs
@@ -88,7 +88,25 @@ def _kill(process: Process) -> bool:
 
 def clean(dry_run: bool) -> list[str]:
     """Remove what dead chaoskits left (say what there is when `dry_run`): a line for each thing."""
-    return [*_kill_orphans(dry_run), *_remove_files(dry_run)]
+    return [*_kill_orphans(dry_run), *_remove_files(dry_run), *_remove_from_engine(dry_run)]
+
+
+def _remove_from_engine(dry_run: bool) -> list[str]:
+    """What dead chaoskits left on the Docker engine; where there is no `docker` there can be nothing."""
+    if shutil.which("docker") is None:
+        return []
+    from chaoskit.runtime.compose import engine
+    from chaoskit.runtime.compose import leftovers as on_engine
+
+    if problem := engine.unavailable():
+        return [f"the Docker engine was not looked at: {problem}"]
+    client = engine.connect()
+    try:
+        if dry_run:
+            return [f"would remove {thing}" for thing in on_engine.orphans(client)]
+        return [f"removed {thing}" for thing in on_engine.remove_orphans(client)]
+    finally:
+        client.close()
 
 
 def _kill_orphans(dry_run: bool) -> list[str]:
