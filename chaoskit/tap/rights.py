@@ -18,6 +18,7 @@ import functools
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 _CAPABILITIES = {
     "CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4, "KILL": 5, "SETGID": 6, "SETUID": 7, "SYS_PTRACE": 19,
@@ -61,19 +62,22 @@ def _set_effective(effective: int) -> None:
 
 
 @contextlib.contextmanager
-def with_file_rights_of(fs_uid: int, effective: int) -> Iterator[None]:
-    """Have, of the rights over files, those that a thread has with these capabilities; it acts as `fs_uid` already.
-
-    A root whose capabilities were dropped (`cap_drop`) is refused what the kernel would refuse it.
-    """
-    own = _own_sets()[0]
-    now = own if fs_uid == 0 else own & ~_OF_FILES
-    wanted = own & (effective | ~_OF_FILES)
-    if wanted == now:
-        yield
-        return
+def _effective(wanted: int, own: int) -> Iterator[None]:
     _set_effective(wanted)
     try:
         yield
     finally:
         _set_effective(own)
+
+
+def with_file_rights_of(fs_uid: int, effective: int) -> AbstractContextManager[None]:
+    """To be made before this thread acts as `fs_uid`, and entered then: its rights over files are those of a thread
+    with these capabilities.
+
+    A root whose capabilities were dropped (`cap_drop`) is refused what the kernel would refuse it, and the root of a
+    user namespace may do there what a root may.
+    """
+    own = _own_sets()[0]
+    now = own if fs_uid == 0 else own & ~_OF_FILES
+    wanted = own & (effective | ~_OF_FILES)
+    return contextlib.nullcontext() if wanted == now else _effective(wanted, own)

@@ -318,15 +318,16 @@ def acting_as(who: Credentials) -> Iterator[None]:
 
     Only this thread changes, and only for the file system.
     """
-    old_umask = os.umask(who.umask)
     privileged = os.geteuid() == 0
+    rights = with_file_rights_of(who.uid, who.capabilities) if privileged else contextlib.nullcontext()
     old_groups = os.getgroups() if privileged else []
     other = privileged and (who.uid != 0 or who.gid != os.getegid() or list(who.groups) != old_groups)
+    old_umask = os.umask(who.umask)
     try:
         if other:
             os.setgroups(list(who.groups))
             _become(who.uid, who.gid)
-        with with_file_rights_of(who.uid, who.capabilities) if privileged else contextlib.nullcontext():
+        with rights:
             yield
     finally:
         if other:
