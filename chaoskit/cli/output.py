@@ -10,6 +10,7 @@ from rich.console import Console
 from chaoskit.model.errors import UsageError
 from chaoskit.model.run import Report
 from chaoskit.report import junit, markdown, terminal
+from chaoskit.report.html import crash_map
 
 # A log has no width: where stdout is no terminal, no cell of a table is cut.
 _LOG_WIDTH = 200
@@ -65,15 +66,23 @@ def _copy_run(run_dir: Path, target: Path, report: Report) -> None:
         raise UsageError(f"--report-dir {target}: that is the directory of the run itself")
     _write(target / "junit.xml", junit.render(report))
     _write(target / "summary.md", markdown.render(report))
-    for name in ("report.json", "plan.yaml", "journal.jsonl", "logs"):
-        source = run_dir / name
-        try:
-            if source.is_dir():
-                shutil.copytree(source, target / name, dirs_exist_ok=True)
-            elif source.is_file():
-                shutil.copy(source, target / name)
-        except OSError as e:
-            raise UsageError(f"{target / name}: the report cannot be copied: {e.strerror or e}") from None
+    for name in ("report.json", "report.html", "plan.yaml", "journal.jsonl", "logs"):
+        _copy(run_dir / name, target / name)
+    # The page of an exploration leads to those of its failed runs.
+    for directory in {failed.directory for failed in report.failures if crash_map.link(failed.directory)}:
+        for name in ("report.html", "report.json", "plan.yaml"):
+            _copy(run_dir / directory / name, target / directory / name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        elif source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+    except OSError as e:
+        raise UsageError(f"{target}: the report cannot be copied: {e.strerror or e}") from None
 
 
 def annotate(report: Report, console: Console) -> None:

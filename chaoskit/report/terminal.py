@@ -32,6 +32,8 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     yield from (_finding(f) for f in report.findings)
     if report.result != "pass":
         yield from _tails(report)
+    if report.sentence:
+        yield Text(f"\n{clean(report.sentence[0].upper() + report.sentence[1:], 1000)}.", style="bold")
 
 
 def _verdicts(report: Report) -> Table:
@@ -125,7 +127,7 @@ def headline(report: Report) -> Text:
     return Text.assemble(
         (report.result.upper(), _STYLES[report.result]),
         f"  {good} of {len(report.verdicts)} verdicts SUCCESS, {fired} of {len(report.faults)} faults fired, "
-        f"{report.duration_s:.1f} s, report {report.run_dir}/report.json, seed {report.seed}",
+        f"{report.duration_s:.1f} s, report {report.run_dir}/report.html, seed {report.seed}",
     )
 
 
@@ -134,5 +136,5 @@ def _headline_of_exploration(report: Report, points: Points) -> Text:
     return Text.assemble(
         (report.result.upper(), _STYLES[report.result]),
         f"  {points.crash_points} crash points; experiments: {points.found} found, {points.run} run, "
-        f"{points.survived} survived{merged}; {report.duration_s:.1f} s, report {report.run_dir}/report.json",
+        f"{points.survived} survived{merged}; {report.duration_s:.1f} s, report {report.run_dir}/report.html",
     )
