@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from chaoskit import bundled
+from chaoskit.cli.kills import Each, KillEvery, KillFor, KillMean, Probability, recurring_kills
 from chaoskit.cli.main import app
 from chaoskit.cli.output import annotate, err, out, show_report, write_reports
 from chaoskit.model.errors import UsageError
@@ -54,6 +55,11 @@ def run(
     scenario: ScenarioName,
     kills: Annotated[int, typer.Option(min=0, help="Random kills of the target.")] = 0,
     duplicates: Annotated[int, typer.Option(min=0, help="Random messages sent twice.")] = 0,
+    kill_every: KillEvery = None,
+    kill_mean: KillMean = None,
+    probability: Probability = None,
+    kill_for: KillFor = None,
+    each: Each = False,
     plan: Annotated[Path | None, typer.Option(metavar="FILE", help="Carry out this plan.yaml instead.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=_LARGEST_SEED, help="Draw the same faults again.")] = None,
     repeat: Annotated[int, typer.Option(min=1, help="Run with this many seeds, one after the other.")] = 1,
@@ -80,19 +86,24 @@ def run(
     Examples:
       chaoskit run stateful --kills 3
       chaoskit run stateful --kills 20 --set NUM_CHUNKS=50 --set EXPECTED_CHUNKS=50
+      chaoskit run stateful --kill-every 5s --probability 0.3
       chaoskit run stateful --plan plan.yaml --junit junit.xml
       chaoskit run stateful --kills 3 --duplicates 2 --seed 42 --json | python -m json.tool
     """
     from chaoskit.engine import run as engine
 
-    if plan and (kills or duplicates):
-        raise UsageError("--plan names all faults: leave out --kills and --duplicates, or put them into the plan")
     chosen = _scenario(scenario, settings, timeout)
+    recurring = recurring_kills(chosen, kill_every, kill_mean, probability, kill_for, each)
+    if plan and (kills or duplicates or recurring):
+        raise UsageError(
+            "--plan names all faults: leave out --kills, --kill-every and --duplicates, or put them into it"
+        )
     where = choose_runtime(chosen, runtime)
     given = engine.load_plan(plan, chosen) if plan else None
     first = seed if seed is not None else given.seed if given and given.seed else secrets.randbelow(2**32)
     requests = [
-        engine.Request(chosen, first + n, kills, duplicates, given, not no_control, keep, where) for n in range(repeat)
+        engine.Request(chosen, first + n, kills, duplicates, given, not no_control, keep, where, recurring, each)
+        for n in range(repeat)
     ]
     if dry_run:
         return _dry_run(requests[0], as_json)

@@ -1,8 +1,8 @@
 """Judges ledger.db: whole, with the three entries, and after a crash no commit gone that was reported before.
 
-MAY_LOSE says how many of the last commits a power loss may take back. With synchronous=FULL that is one: SQLite does not
-wait until the removal of its journal is durable (https://www.sqlite.org/pragma.html#pragma_synchronous), and a journal
-that is back undoes its commit. With EXTRA it is none.
+MAY_LOSE says how many of the last commits a power loss may take back. With synchronous=FULL that is one: SQLite does
+not wait until the removal of its journal is durable (https://www.sqlite.org/pragma.html#pragma_synchronous), and a
+journal that is back undoes its commit. With EXTRA it is none.
 """
 
 import os
@@ -33,9 +33,9 @@ def lost(log: Path, may_lose: int) -> str:
     for line in log.read_text(errors="replace").splitlines():
         if told := re.fullmatch(r"committed (\d+)", line):
             committed = int(told[1])
-        elif found := re.fullmatch(r"found (\d+)", line):
-            if int(found[1]) < committed - may_lose:
-                return f"committed: {committed}, found after a restart: {found[1]}"
+        found = re.fullmatch(r"found (\d+)", line)
+        if found and int(found[1]) < committed - may_lose:
+            return f"committed: {committed}, found after a restart: {found[1]}"
     return ""
 
 
