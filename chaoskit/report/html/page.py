@@ -26,7 +26,6 @@ _SCRIPTS = (
     "theme.js",
     "main.js",
 )
-_LIBRARY = "vendor/d3.min.js"
 # `<` would end the block of JSON or begin a comment in it; the others are line ends to some older readers of scripts.
 _ESCAPED = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
@@ -44,11 +43,8 @@ def render(report: Report, events: Sequence[AnyEvent], control: Sequence[AnyEven
 @cache
 def _shell() -> tuple[str, str]:
     """The page before its data and after it: the same for every report."""
-    style, library, script = (
-        _asset("assets/style.css") + _asset("assets/parts.css"),
-        _asset(_LIBRARY).strip(),
-        _script(),
-    )
+    style = _asset("assets/style.css") + _asset("assets/parts.css")
+    library, script = _library(), _script()
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
         f"script-src {_digest(library)} {_digest(script)}; style-src {_digest(style)}; "
@@ -59,6 +55,12 @@ def _shell() -> tuple[str, str]:
         page = page.replace(f"<!--{name}-->", text, 1)
     head, tail = page.split("<!--data-->")
     return head, tail
+
+
+def _library() -> str:
+    """What is not ours, with the licences that go with every copy of it."""
+    licences = "\n".join(_asset(f"vendor/{name}") for name in ("LICENSE-d3", "LICENSE-d3-ease"))
+    return f"/*\n{licences}*/\n{_asset('vendor/d3.min.js')}"
 
 
 def _script() -> str:
