@@ -9,15 +9,16 @@ import re
 from collections.abc import Collection, Mapping
 
 DIRECTORIES = ("data", "logs")
-_PLACEHOLDER = re.compile(r"(?<!\$)(\{?)\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_PLACEHOLDER = re.compile(rf"(?<!\$)(?:\{{\{{({_NAME})\}}\}}?|\{{({_NAME})\}})")
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """`text` with each placeholder that `values` has replaced by its value, and `{{name}` by `{name}`."""
+    """`text` with each placeholder that `values` has replaced by its value, and `{{name}}` by `{name}`."""
 
     def value(match: re.Match[str]) -> str:
         literal, name = match.groups()
-        return f"{{{name}}}" if literal else values.get(name, match[0])
+        return f"{{{literal}}}" if literal else values.get(name, match[0])
 
     return _PLACEHOLDER.sub(value, text)
 

@@ -300,7 +300,7 @@ def _check_placeholders(scenario: Scenario, source: Source) -> None:
         for field, text in texts:
             if unknown := placeholders.unknown(text, names):
                 known = ", ".join(f"{{{known}}}" for known in sorted(names))
-                problem = f"there is no {{{unknown}}} (known: {known}); write {{{{{unknown}}} for the text itself"
+                problem = f"there is no {{{unknown}}} (known: {known}); write {{{{{unknown}}}}} for the text itself"
                 raise source.error(problem, (*_place_of(name, scenario), field))
 
 

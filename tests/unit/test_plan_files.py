@@ -12,7 +12,7 @@ from chaoskit.model import plan as plans
 from chaoskit.model import sources
 from chaoskit.model.errors import UsageError
 from chaoskit.model.plan import Plan, Step
-from chaoskit.model.triggers import KINDS, OPERATIONS, AtCall, AtLog, AtMessage, AtTime, Trigger
+from chaoskit.model.triggers import KINDS, OPERATIONS, AtCall, AtIntervals, AtLog, AtMessage, AtTime, Trigger
 from chaoskit.model.triggers import parse as parse_trigger
 
 NAMES = frozenset(TABLE)
@@ -141,14 +141,41 @@ calls: st.SearchStrategy[Trigger] = st.one_of(
         lives,
     ),
 )
+durations = st.floats(0.01, 1e6)
 others: st.SearchStrategy[Trigger] = st.one_of(
     st.builds(AtLog, texts.map(lambda t: "".join(c for c in t if c.isalnum()) or "x"), numbers),
     st.builds(AtMessage, st.sampled_from(("published", "delivered", "acked")), texts, numbers),
     st.builds(AtTime, st.floats(0, 999_999, allow_subnormal=False)),
+    st.builds(AtIntervals, durations, st.none(), st.floats(0.001, 1), st.none() | durations, st.booleans()),
+    st.builds(AtIntervals, st.none(), durations, st.just(1.0), st.none() | durations, st.booleans()),
 )
 scalars = st.one_of(texts, st.integers(-(2**62), 2**62), st.booleans(), st.floats(-1e9, 1e9, allow_subnormal=False))
 options = st.dictionaries(texts.filter(lambda t: t not in NAMES | {"at"}), scalars, max_size=3)
 steps = st.builds(Step, st.sampled_from(sorted(NAMES)), texts, calls | others, options)
+
+
+@pytest.mark.parametrize(
+    ("step", "field", "words"),
+    [
+        ("kill: worker-2, at: {every: soon}", "steps[0].at.every", "not a duration such as 5s"),
+        ("kill: worker-2, at: {every: 1s, mean: 2s}", "steps[0].at.mean", "two triggers at once"),
+        ("kill: worker-2, at: {every: 1s, probability: 2}", "steps[0].at.probability", "from 0.001 to 1"),
+        ("kill: worker-2, at: {mean: 1s, probability: 0.5}", "steps[0].at.probability", "unknown here"),
+        ("kill: worker-2, at: {every: 1s, for: ever}", "steps[0].at.for", "not a duration"),
+        ("kill: worker-2, at: {every: 1s, each: 3}", "steps[0].at.each", "not true or false"),
+        ("kill: 'w*', at: {write: x}", "steps[0].kill", "no program 'w*'"),
+        ("kill: 'w?', at: {every: 1s}", "steps[0].kill", "no program matches 'w?'"),
+        ("kill: 'label:a=b', at: {every: 1s}", "steps[0].kill", "no program has the label"),
+        ("duplicate: queue-1-2, at: {every: 1s}", "steps[0].at", "does not take this trigger"),
+    ],
+)
+def test_a_step_that_recurs_is_checked_too(step: str, field: str, words: str) -> None:
+    message = problem(f"steps: [{{{step}}}]")
+    assert f", {field}: " in message and words in message
+
+
+def test_only_a_step_that_recurs_may_name_several_programs() -> None:
+    assert parse("steps: [{kill: 'worker-[12],worker-2', at: {mean: 10s}}]").steps[0].at == AtIntervals(mean_s=10)
 
 
 @given(st.builds(Plan, st.integers(-(2**62), 2**62), st.lists(steps, max_size=4).map(tuple)))

@@ -111,6 +111,73 @@ def test_an_error_names_line_and_field(tmp_path: Path, old: str, new: str, line:
     assert words in message
 
 
+ALONE = """\
+name: alone
+parameters: {COUNT: 2}
+programs:
+  one: {command: [./one, "{data}/x", "{COUNT}"], labels: {tier: workers}}
+  two: {command: [./two], data: shared, labels: {tier: workers}}
+  judge-of-all: {command: [./judge]}
+target: "label:tier=workers"
+verifier: {command: [./check, "{data}"]}
+broker: false
+"""
+
+
+def test_a_command_that_judges_is_a_program_that_runs_last_and_its_exit_code_one_verdict(tmp_path: Path) -> None:
+    scenario = load(tmp_path, ALONE)
+    verifier = scenario.verifier
+    assert scenario.target == ("one", "two")
+    assert (verifier.program, verifier.last, verifier.exit_code, scenario.expected()) == (
+        ("verifier", "verifier", True, ("alone",))
+    )
+    assert scenario.programs["verifier"].command == ("./check", "{data}")
+    assert scenario.data_name("verifier") == "one", "it sees the files of the first target"
+    assert "verifier" not in scenario.select("*")
+
+
+def test_the_output_of_a_command_is_the_verdict_where_patterns_are_given(tmp_path: Path) -> None:
+    lines = load(tmp_path, ALONE.replace('"{data}"]', '"{data}"], success: all good, failure: "bad: .*", data: shared'))
+    assert not lines.verifier.exit_code and lines.expected() == ("alone",)
+    assert lines.data_name("verifier") == "shared"
+
+
+def test_the_exit_code_of_a_program_can_be_the_verdict(tmp_path: Path) -> None:
+    text = GOOD.replace("  expect: COUNT\n", "  exit_code: true\n")
+    scenario = load(tmp_path, text)
+    assert scenario.expected() == ("small",) and scenario.verifier.last is None
+    assert load(tmp_path, text.replace("exit_code: true", "exit_code: true\n  expect: [all]")).expected() == ("all",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "words"),
+    [
+        ("verifier: {", "verifier: {program: one, ", "verifier", "not both"),
+        ('command: [./check, "{data}"]', "expect: [a]", "verifier", "not both"),
+        ("verifier: {", "verifier: {exit_code: true, success: x, ", "verifier", "two ways to judge"),
+        ("verifier: {", "verifier: {expect: [a, b], ", "verifier.expect", "one verdict"),
+        ("verifier: {", "verifier: {expect: 2, ", "verifier.expect", "one verdict"),
+        ("verifier: {", "verifier: {success: 'OK (?P<id>.*)', ", "verifier.expect", "at least one id"),
+        ("verifier: {", "verifier: {success: OK, expect: 2, ", "verifier.success", "(?P<id>...)"),
+        ("verifier: {command: [./check,", "verifier: {command: [./check, '{dta}',", "verifier.command", "no {dta}"),
+        ("judge-of-all: {", "judge-of-all: {environment: {X: '{Y}'}, ", "programs.judge-of-all.environment", "no {Y}"),
+        ("judge-of-all:", "verifier:", "programs.verifier", "gets the name 'verifier'"),
+        ("judge-of-all: {", "judge-of-all: {after: [verifier], ", "programs.judge-of-all", "runs last"),
+        ("label:tier=workers", "label:tier=none", "target", "labels: tier=workers"),
+        ("label:tier=workers", "*-none", "target", "no program matches '*-none'"),
+        ("label:tier=workers", "verifier", "target", "no program 'verifier'"),
+    ],
+)
+def test_errors_of_lone_programs_name_the_field(tmp_path: Path, old: str, new: str, field: str, words: str) -> None:
+    assert old in ALONE
+    message = problem(tmp_path, ALONE.replace(old, new, 1))
+    assert f", {field}: " in message and words in message, message
+
+
+def test_data_and_environment_of_a_verifying_program_stand_with_the_program(tmp_path: Path) -> None:
+    assert "belongs to the program 'judge'" in problem(tmp_path, GOOD.replace("  expect", "  data: x\n  expect"))
+
+
 @pytest.mark.parametrize(
     "text",
     [
