@@ -46,6 +46,7 @@ class Desk:
         self._station: Station | None = None
         self._steps = MessageSteps([], self._alive)
         self._expected: dict[str, _Expected] = {}
+        self._early: dict[str, int] = {}
         self._pidfds: dict[str, int] = {}
 
     def hello(self) -> dict[str, Any]:
@@ -107,8 +108,12 @@ class Desk:
         self._peers.names[container] = program
         if tapped:
             made = [Order.from_json(order) for order in orders]
-            self._expected[program] = _Expected(life, Path(root), Path(data), made)
-            self._doors.open(program)
+            expected = _Expected(life, Path(root), Path(data), made)
+            if program in self._early:
+                self._supervise(program, expected, self._early.pop(program))
+            else:
+                self._expected[program] = expected
+                self._doors.open(program)
         return "".join(data_volumes.digest(data_volumes.directory(volume)) for volume in digested)
 
     async def do_started(self, program: str, pid: int) -> None:
@@ -174,9 +179,16 @@ class Desk:
         return program in self._pidfds
 
     def _arrived(self, program: str, listener_fd: int) -> None:
-        expected = self._expected.get(program)
-        if self._station is None or expected is None:
+        """A launcher has come. One that the engine started before we were told waits until we are."""
+        if self._station is None:
             raise OSError(0, "a launcher came that nobody expected")
+        if program in self._expected:
+            self._supervise(program, self._expected.pop(program), listener_fd)
+        else:
+            self._early[program] = listener_fd
+
+    def _supervise(self, program: str, expected: _Expected, listener_fd: int) -> None:
+        assert self._station is not None
         self._tell("arrived", program=program, life=expected.life)
         self._station.supervise(
             listener_fd,
@@ -231,6 +243,9 @@ class Desk:
             self._station.close()
             self._station = None
         self._expected.clear()
+        for listener_fd in self._early.values():
+            os.close(listener_fd)
+        self._early.clear()
         for program in list(self._pidfds):
             self._forget(program)
 

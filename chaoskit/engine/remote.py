@@ -80,6 +80,9 @@ class RemoteTaps:
     async def started(self, program: str, pid: int) -> None:
         await self._link.ask("started", program=program, pid=pid)
 
+    async def signal(self, program: str, number: int) -> bool:
+        return bool(await self._link.ask("signal", program=program, number=number))
+
     async def ended(self, program: str) -> None:
         await self._link.ask("ended", program=program)
 
@@ -107,7 +110,7 @@ class RemoteConnections:
             "fired": self._on_fired,
             "failed": lambda event: self._executor.failed(event["index"], event["reason"]),
             "due": lambda event: self._executor.act_now(event["index"], event["point"]),
-            "tap-failed": lambda event: self._pipeline.lost(f"the tap of {event['program']}", event["reason"]),
+            "tap-failed": self._on_tap_failed,
             "broken": lambda event: self._pipeline.lost("the agent", event["reason"]),
         }
         handler = handlers.get(event["event"])
@@ -149,6 +152,11 @@ class RemoteConnections:
         self._queues = {name: Depth(*depth) for name, depth in event["queues"].items()}
         self._held, self._late = event["held"], event["late"]
         self._fresh = True
+
+    def _on_tap_failed(self, event: Event) -> None:
+        # A life that is killed in its first moments brings no listener, and that is nobody's failure.
+        if self._pipeline.alive(event["program"]) and not self._pipeline.stopping:
+            self._pipeline.lost(f"the tap of {event['program']}", event["reason"])
 
     def _on_fired(self, event: Event) -> None:
         index = event["index"]

@@ -33,6 +33,9 @@ class Front(Protocol):
     async def started(self, program: str, pid: int) -> None:
         """It has begun."""
 
+    async def signal(self, program: str, number: int) -> bool:
+        """Signal its first process; whether there was one that is known."""
+
     async def ended(self, program: str) -> None:
         """It has ended; returns when everything that happened in it has been told."""
 
@@ -59,6 +62,8 @@ class ComposeRuntime:
         self._containers: dict[str, str] = {}
         self._running: dict[str, asyncio.Event] = {}
         self._begun: dict[str, int] = {}
+        self._started_at: dict[str, str] = {}
+        self._engine_restarts = scenario.restart == "engine"
         self._paused: set[str] = set()
         self._logs: dict[str, Log] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -82,8 +87,10 @@ class ComposeRuntime:
             lambda text: self._line(program, life, text),
             lambda code: self._do(program, self._end(program, life, code), "ending"),
             lambda reason: self._lost(program, reason),
+            after=self._started_at.get(program) if self._engine_restarts else None,
         )
         pid = await born.begin()
+        self._started_at[program] = born.started_at
         self.began(program, life, pid)
         if pid:
             await self._front.started(program, pid)
@@ -137,7 +144,12 @@ class ComposeRuntime:
         if number == signal.SIGKILL:
             # A frozen process does not die before it is thawed.
             self.resume(program)
-        self._act(program, "signalling", lambda container: self._stack.client.api.kill(container, number))
+        self._do(program, self._send(program, number), "signalling")
+
+    async def _send(self, program: str, number: int) -> None:
+        # What the engine kills it does not start again, so the signal comes from beside it where that is its part.
+        if not await self._front.signal(program, number):
+            await self._at_running(program, lambda container: self._stack.client.api.kill(container, number))
 
     def _act(self, program: str, doing: str, act: Callable[[str], object]) -> None:
         if self.running(program):
