@@ -1,7 +1,9 @@
 """A run's project on a real engine: made, started, removed, and nothing of it is left, whatever happens meanwhile."""
 
 import asyncio
+import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 import docker
 import docker.errors
 import pytest
+from docker.models.containers import Container
 
 from chaoskit.model.errors import EnvironmentProblem
 from chaoskit.runtime.compose import command, labels, leftovers, project
@@ -228,6 +231,42 @@ def test_what_cannot_be_removed_is_named(client: docker.DockerClient, run: Calla
     finally:
         foreign.remove(force=True)
     assert len(leftovers.remove_run(client, made.name)) == 1
+
+
+def test_paused_dying_and_restarting_containers_go_away_too(
+    client: docker.DockerClient, run: Callable[..., Run]
+) -> None:
+    again = f"  again: {{image: '{IMAGE}', entrypoint: ['false'], restart: always}}\n"
+    made = run(PIPELINE.replace("volumes: {data:", f"{again}volumes: {{data:"))
+    made("up", "--detach", *made.project.backing)
+
+    def container_of(service: str) -> Container:
+        label = [f"{labels.RUN}={made.name}", f"com.docker.compose.service={service}"]
+        return client.containers.list(all=True, filters={"label": label})[0]
+
+    container_of("side").pause()
+    wait_until("a restart", lambda: container_of("again").attrs["RestartCount"] > 0)
+    leftovers.remove_run(client, made.name)
+
+
+def test_a_hiccup_of_the_engine_is_tried_again(
+    client: docker.DockerClient, run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run()
+    real, said = (
+        shutil.which("docker"),
+        "failed to create endpoint x on network y: adding v to br failed: Device does not exist",
+    )
+    fake = tmp_path / "bin" / "docker"
+    fake.parent.mkdir()
+    fake.write_text(
+        f'#!/bin/sh\n[ -e {tmp_path}/seen ] && exec {real} "$@"\ntouch {tmp_path}/seen\necho {said!r} >&2\nexit 1\n'
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}{os.pathsep}{os.environ['PATH']}")
+    made("create")
+    assert said in made.lines
+    assert len(leftovers.remove_run(client, made.name)) == 9
 
 
 # --- ended in the middle ---
