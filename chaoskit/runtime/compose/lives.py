@@ -44,7 +44,7 @@ class Life:
     """Started by `begin`. The callbacks run in the loop: `on_line` a line, then `on_exit` the code, `on_lost` a reason.
 
     The code is as the shell counts, negative for a signal: a container tells no more than 128 + the signal. With
-    `after`, the `started_at` of the life before, the container is not started: somebody else does it, and is waited for.
+    `after`, the `started_at` of the life before, the container is not started: somebody else is waited for to do it.
     """
 
     def __init__(
