@@ -1,7 +1,8 @@
 # chaoskit: two commands do all the set-up on a machine with Python 3.11 and make.
 #   make chaos   the main job: a pipeline is killed in the middle of its writes, and survives
 #   make test    the tests
-# The verbs of the pipeline are thin calls of the command line; SCENARIO, CLIENT, KILLS... change what they act on.
+# The verbs of the pipeline are thin calls of the command line; SCENARIO, CLIENT, KILLS... change what they act on, and
+# RUNTIME=compose runs the programs as containers on RabbitMQ.
 
 # The first Python that runs and is new enough: a shim of pyenv may be there and still not run.
 PYTHON   ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -13,6 +14,7 @@ SCENARIO ?= stateful
 KILLS    ?= 3
 CLIENT   ?= CLI1
 WORKER   ?= worker-2
+RUNTIME  ?= local
 ARGS     ?=
 
 .DEFAULT_GOAL := help
@@ -23,7 +25,7 @@ help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-zA-Z0-9_%-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  logs-worker-2, kill-worker-2, restart-worker-2: the same for one program"
 	@echo
-	@echo "  SCENARIO=$(SCENARIO) KILLS=$(KILLS) CLIENT=$(CLIENT) change what they act on, ARGS= adds options"
+	@echo "  SCENARIO=$(SCENARIO) RUNTIME=$(RUNTIME) KILLS=$(KILLS) CLIENT=$(CLIENT) change what they act on, ARGS= adds options"
 
 # --- set-up: a virtual environment of its own, made anew when the dependencies change ---
 
@@ -41,10 +43,10 @@ $(VENV)/.dev: $(VENV)/.run
 # --- the jobs ---
 
 chaos: $(VENV)/.run ## The main job: run the scenario and kill its worker three times
-	$(CHAOSKIT) run $(SCENARIO) --kills $(KILLS) $(ARGS)
+	$(CHAOSKIT) run $(SCENARIO) --kills $(KILLS) --runtime $(RUNTIME) $(ARGS)
 
 explore: $(VENV)/.run ## Visit every crash point of the scenario
-	$(CHAOSKIT) explore $(SCENARIO) $(ARGS)
+	$(CHAOSKIT) explore $(SCENARIO) --runtime $(RUNTIME) $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not soak' $(ARGS)
@@ -67,10 +69,10 @@ wheel: $(VENV)/.dev ## Build the wheel into dist/
 # --- the pipeline by hand ---
 
 up: $(VENV)/.run ## Bring the pipeline up in the foreground
-	$(CHAOSKIT) up $(SCENARIO) $(ARGS)
+	$(CHAOSKIT) up $(SCENARIO) --runtime $(RUNTIME) $(ARGS)
 
 up-detached: $(VENV)/.run ## Bring the pipeline up in the background
-	$(CHAOSKIT) up -d $(SCENARIO) $(ARGS)
+	$(CHAOSKIT) up -d $(SCENARIO) --runtime $(RUNTIME) $(ARGS)
 
 down: $(VENV)/.run ## Stop the pipeline
 	$(CHAOSKIT) down
