@@ -14,8 +14,9 @@ SCENARIO ?= stateful
 KILLS    ?= 3
 CLIENT   ?= CLI1
 WORKER   ?= worker-2
-RUNTIME  ?= local
+RUNTIME  ?=
 ARGS     ?=
+RUNS_ON  := $(if $(RUNTIME),--runtime $(RUNTIME))
 
 .DEFAULT_GOAL := help
 .PHONY: help chaos explore test lint types soak bench up up-detached down ps logs kill restart check-metadata \
@@ -43,10 +44,10 @@ $(VENV)/.dev: $(VENV)/.run
 # --- the jobs ---
 
 chaos: $(VENV)/.run ## The main job: run the scenario and kill its worker three times
-	$(CHAOSKIT) run $(SCENARIO) --kills $(KILLS) --runtime $(RUNTIME) $(ARGS)
+	$(CHAOSKIT) run $(SCENARIO) --kills $(KILLS) $(RUNS_ON) $(ARGS)
 
 explore: $(VENV)/.run ## Visit every crash point of the scenario
-	$(CHAOSKIT) explore $(SCENARIO) --runtime $(RUNTIME) $(ARGS)
+	$(CHAOSKIT) explore $(SCENARIO) $(RUNS_ON) $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not soak' $(ARGS)
@@ -69,10 +70,10 @@ wheel: $(VENV)/.dev ## Build the wheel into dist/
 # --- the pipeline by hand ---
 
 up: $(VENV)/.run ## Bring the pipeline up in the foreground
-	$(CHAOSKIT) up $(SCENARIO) --runtime $(RUNTIME) $(ARGS)
+	$(CHAOSKIT) up $(SCENARIO) $(RUNS_ON) $(ARGS)
 
 up-detached: $(VENV)/.run ## Bring the pipeline up in the background
-	$(CHAOSKIT) up -d $(SCENARIO) --runtime $(RUNTIME) $(ARGS)
+	$(CHAOSKIT) up -d $(SCENARIO) $(RUNS_ON) $(ARGS)
 
 down: $(VENV)/.run ## Stop the pipeline
 	$(CHAOSKIT) down
