@@ -71,7 +71,7 @@ def _root(
 
 def _register() -> None:
     # Each module adds its commands to `app` when it is imported; the order is the order of the help page.
-    from chaoskit.cli import run, explore, shrink, saved, by_hand, inspecting, catalog, schema, machine  # noqa: F401, I001
+    from chaoskit.cli import run, explore, shrink, saved, by_hand, inspecting, catalog, init, schema, machine  # noqa: F401, I001
 
 
 def _interrupt(*_: object) -> Never:

@@ -80,6 +80,8 @@ class Source:
             inner = tuple(p for p in plain.split(".") if p)
             if unknown := _UNKNOWN_FIELD.search(problem):
                 inner = (*inner, unknown[1])
+            if problem.endswith("got `null`"):
+                problem = f"has no value: fill it in ({problem[:1].lower()}{problem[1:]})"
             raise self.error(problem[:1].lower() + problem[1:], (*where, *inner)) from None
 
 
