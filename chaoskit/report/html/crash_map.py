@@ -1,6 +1,7 @@
 """The map of crash points of an exploration: files by operations, what became of each point, and each failure."""
 
 import re
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -21,14 +22,14 @@ def crash_map(report: Report) -> dict[str, Any] | None:
     ops = sorted({row.op for row in report.coverage}, key=lambda op: (_rank(op), op))
     paths = sorted({row.path for row in report.coverage})
     cells = {(row.path, row.op): row for row in report.coverage}
-    spots_left = _MOST_SPOTS
+    room = _MOST_SPOTS
     rows = []
     for path in paths:
         row: list[dict[str, Any] | None] = []
         for op in ops:
             cell = cells.get((path, op))
-            row.append(None if cell is None else _cell(cell, spots_left))
-            spots_left -= len(cell.spots) if cell else 0
+            row.append(None if cell is None else _cell(cell, room))
+            room -= len(cell.spots) if cell else 0
         rows.append({"path": clean(path, 120) if path != "." else "the directory itself", "cells": row})
     return {
         "ops": ops,
@@ -37,8 +38,12 @@ def crash_map(report: Report) -> dict[str, Any] | None:
         "figures": [report.points.found, report.points.run, report.points.survived, report.points.merged],
         "failures": [_failure(f) for f in report.failures[:_MOST_FAILURES]],
         "failures_left_out": max(0, len(report.failures) - _MOST_FAILURES),
-        "spots_left_out": max(0, -spots_left),
+        "spots_left_out": sum(len(row.spots) for row in report.coverage) - _shown(rows),
     }
+
+
+def _shown(rows: Sequence[dict[str, Any]]) -> int:
+    return sum(len(cell["spots"]) for row in rows for cell in row["cells"] if cell)
 
 
 def _rank(op: str) -> int:

@@ -1,6 +1,7 @@
 // The chosen moment, and every way to it: keys, mouse, touch, buttons, links from elsewhere on the page.
 
-const SIDE_BY_SIDE = 160;
+// How much room an event needs so that its mark stands beside the next one's.
+const ROOM_PX = 7.5;
 
 class Cursor {
   constructor(timeline) {
@@ -72,7 +73,8 @@ class Cursor {
 
   // How a run is first seen: all of it where its events have room side by side, else what is around a moment.
   open(i) {
-    if (this.timeline.events.length > SIDE_BY_SIDE) this.closeUp(i, SIDE_BY_SIDE / 2);
+    const side = this.timeline.width / ROOM_PX;
+    if (this.timeline.events.length > side) this.closeUp(i, Math.floor(side / 2));
   }
 
   // The next event, whatever its lane.

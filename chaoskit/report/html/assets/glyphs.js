@@ -20,7 +20,7 @@ const GLYPHS = {
   log: { path: "M-0.8,-5H0.8V5H-0.8Z", tone: "log", name: "log line" },
   start: { path: "M-4,-5L5,0L-4,5Z", tone: "good", name: "start" },
   stopped: { path: "M-4,-4H4V4H-4Z", tone: "send", name: "end" },
-  died: { path: "M-5,-3.4L-3.4,-5L0,-1.6L3.4,-5L5,-3.4L1.6,0L5,3.4L3.4,5L0,1.6L-3.4,5L-5,3.4L-1.6,0Z", tone: "bad", name: "death" },
+  died: { path: "M0,-6A6,6 0 1 1 -0.01,-6ZM-3.2,-2.2L-1,0L-3.2,2.2L-2.2,3.2L0,1L2.2,3.2L3.2,2.2L1,0L3.2,-2.2L2.2,-3.2L0,-1L-2.2,-3.2Z", tone: "bad", name: "death" },
   fault: { path: "M1,-7L-4,1H-0.6L-1.6,7L4,-1.4H0.5Z", tone: "bad", name: "fault" },
   good: { path: "M-5,0L-3.4,-1.6L-1.4,0.6L3.6,-4.6L5,-3L-1.3,4Z", tone: "good", name: "SUCCESS" },
   ill: { path: "M-5,-3.4L-3.4,-5L0,-1.6L3.4,-5L5,-3.4L1.6,0L5,3.4L3.4,5L0,1.6L-3.4,5L-5,3.4L-1.6,0Z", tone: "bad", name: "FAILURE" },
