@@ -1,5 +1,6 @@
 """The supervisor's side of a start under the tap: it gives the filter and takes the listener."""
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -13,7 +14,10 @@ _MESSAGE_BYTES = 4096
 
 def receive(channel: socket.socket) -> tuple[bytes, int | None]:
     """The next message of a launcher and the descriptor that came with it. An empty message is the end."""
-    message, fds, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+    try:
+        message, fds, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:
+        return b"", None  # It died before it read the filter.
     return message, fds[0] if fds else None
 
 
@@ -37,9 +41,13 @@ class Door:
         return self._socket.fileno()
 
     def greet(self) -> socket.socket:
-        """Accept a launcher and give it the filter. The channel becomes readable when it brings its listener."""
+        """Accept a launcher and give it the filter. The channel becomes readable when it brings its listener.
+
+        Of one that was killed meanwhile `receive` says the end.
+        """
         channel, _ = self._socket.accept()
-        channel.send(self._filter)
+        with contextlib.suppress(BrokenPipeError):
+            channel.send(self._filter)
         return channel
 
     def __enter__(self) -> Self:

@@ -96,6 +96,19 @@ def test_crash_points_are_those_of_a_local_run_and_files_those_without_a_tap(
     assert ended.points == here.points
 
 
+def test_a_program_that_becomes_a_user_by_itself_makes_its_files_as_that_user(rig: Rig, agent: Agent) -> None:
+    become = ("setpriv", "--reuid", "1001", "--regid", "1001", "--groups", "1000")
+    arguments = ("everything", DATA, "037")
+    alone = rig.start(*arguments, before=become)
+    assert exit_code(alone) == 0, output_of(alone)
+    expected = agent.ask("files")
+    agent.ask("begin", owner=1000)
+    ended = live(rig, agent, *arguments, before=(*LAUNCHER, *become))
+    assert ended.code == 0, ended.output
+    assert agent.ask("files") == expected
+    assert expected["state"][1] == 1001
+
+
 @pytest.mark.parametrize("options", [(), ("--cap-drop", "ALL"), ("--user", "1001:1001")])
 def test_what_a_program_may_not_do_alone_it_may_not_do_under_the_tap(
     rig: Rig, agent: Agent, options: tuple[str, ...]
@@ -272,9 +285,8 @@ def _one_power_loss(options: tuple[str, ...], target: tuple[str, ...]) -> tuple[
         rig.close()
 
 
-@pytest.mark.parametrize("target", [(), _USER], ids=["root", "user"])
-def test_the_named_rights_are_enough_for_an_agent(rig: Rig, target: tuple[str, ...]) -> None:
-    ended, lost = _one_power_loss((*_HOST, *_with_rights(*_RIGHTS)), target)
+def test_the_named_rights_are_enough_for_an_agent(rig: Rig) -> None:
+    ended, lost = _one_power_loss((*_HOST, *_with_rights(*_RIGHTS)), _USER)
     assert (ended.code, lost) == (137, True)
     assert [report for report in ended.reports if isinstance(report.event, Lost)] == []
 
