@@ -247,7 +247,8 @@ class Session:
         self._check(program)
         async with self._one_at_a_time:
             member = self.pipeline.members[program]
-            if member.state == "waiting":
+            # The command that judges is started by hand, when the user wants to know.
+            if member.state == "waiting" and program != self.pipeline.scenario.verifier.last:
                 raise UsageError(f"{program} was not started yet: the pipeline is still coming up")
             was_running = self.pipeline.hurts(program, restart=False)
             if was_running:

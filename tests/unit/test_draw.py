@@ -175,3 +175,34 @@ def test_without_a_tap_kills_fall_on_messages_of_the_target() -> None:
 
 def test_nothing_asked_for_is_an_empty_plan() -> None:
     assert draw(9, [], ["worker"], 0, 0) == Plan(9)
+
+
+def unequal() -> list[AnyEvent]:
+    """One target that makes a hundred calls, and one that makes five."""
+    return [
+        *(Call(0.1, "busy", 0, "write", "a", n, 5, 5) for n in range(1, 101)),
+        *(Call(0.2, "calm", 0, "write", "b", n, 5, 5) for n in range(1, 6)),
+    ]
+
+
+def test_kills_at_random_hurt_each_target_as_often_however_much_it_writes() -> None:
+    hurt = Counter(draw(seed, unequal(), ["busy", "calm"], 1, 0).steps[0].target for seed in range(400))
+    assert 160 < hurt["calm"] < 240
+
+
+@pytest.mark.parametrize(("kills", "shares"), [(1, (1, 0)), (2, (1, 1)), (5, (3, 2)), (10, (5, 5))])
+def test_kills_are_dealt_out_to_each_target(kills: int, shares: tuple[int, int]) -> None:
+    hurt = Counter(step.target for step in draw(3, unequal(), ["busy", "calm"], kills, 0, each=True).steps)
+    assert (hurt["busy"], hurt["calm"]) == shares
+
+
+def test_a_target_that_cannot_take_its_share_is_named() -> None:
+    with pytest.raises(UsageError, match="only 5 crash points of calm"):
+        draw(3, unequal(), ["busy", "calm"], 12, 0, each=True)
+    with pytest.raises(UsageError, match=r"idle made no crash point .* WORKER_DATA_DIR"):
+        draw(3, unequal(), ["busy", "idle"], 2, 0, each=True)
+
+
+def test_a_target_that_neither_writes_nor_gets_messages_is_named_with_what_to_change() -> None:
+    with pytest.raises(UsageError, match=r"^idle made no crash point .* name another `target`$"):
+        draw(1, unequal(), ["idle"], 1, 0)
