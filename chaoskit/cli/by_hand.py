@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chaoskit import bundled
+from chaoskit.cli import completing
 from chaoskit.cli.log_lines import LogPainter
 from chaoskit.cli.main import app
 from chaoskit.cli.output import err, out
@@ -24,7 +25,14 @@ from chaoskit.report.clean import clean
 if TYPE_CHECKING:
     from chaoskit.engine.backends import RuntimeName
 
-ProgramName = Annotated[str, typer.Argument(metavar="PROGRAM", help="A program of the pipeline, such as worker-2.")]
+ProgramName = Annotated[
+    str,
+    typer.Argument(
+        metavar="PROGRAM",
+        help="A program of the pipeline, such as worker-2.",
+        autocompletion=completing.program,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 _VERB_S = 30.0
 _STATES = {"up": "green", "finished": "dim", "dead": "bold red", "restarting": "yellow", "waiting": "dim"}
@@ -199,7 +207,12 @@ def _span(seconds: float) -> str:
 @app.command()
 def logs(
     programs: Annotated[
-        list[str] | None, typer.Argument(metavar="[PROGRAM]...", help="Only these programs; all when none is named.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[PROGRAM]...",
+            help="Only these programs; all when none is named.",
+            autocompletion=completing.program,
+        ),
     ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with new lines until it goes down.")] = False,
     tail: Annotated[

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from chaoskit import bundled
+from chaoskit.cli import completing
 from chaoskit.cli.main import app
 from chaoskit.cli.output import annotate, err, out, show_report, write_reports
 from chaoskit.cli.run import (
@@ -31,9 +32,12 @@ if TYPE_CHECKING:
 @app.command()
 def explore(
     scenario: ScenarioName,
-    faults: Annotated[str, typer.Option(metavar="LIST", help=f"Comma-separated: {', '.join(FAULTS)}.")] = ",".join(
-        DEFAULT_FAULTS
-    ),
+    faults: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST", help=f"Comma-separated: {', '.join(FAULTS)}.", autocompletion=completing.fault_list
+        ),
+    ] = ",".join(DEFAULT_FAULTS),
     depth: Annotated[int, typer.Option(min=1, max=3, help="2: also crashes during the recovery from each crash.")] = 1,
     duplicates: Annotated[
         bool, typer.Option("--duplicates", help="All of it again with every message doubled, at once and late.")

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from chaoskit.cli import completing
 from chaoskit.cli.main import app
 from chaoskit.cli.output import out
 from chaoskit.engine import inspecting
@@ -19,7 +20,13 @@ from chaoskit.model.exit_codes import ExitCode
 from chaoskit.report.clean import clean
 
 Run = Annotated[
-    Path | None, typer.Option("--run", metavar="RUN_DIR", help="This run instead of what is up, or the latest run.")
+    Path | None,
+    typer.Option(
+        "--run",
+        metavar="RUN_DIR",
+        help="This run instead of what is up, or the latest run.",
+        autocompletion=completing.run_directory,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Columns = Annotated[

@@ -93,6 +93,9 @@ def main() -> None:
 
 
 def _run() -> int:
+    if "_CHAOSKIT_COMPLETE" in os.environ:
+        # A shell takes each line of the answer for a word to offer, so none may be broken to fit a terminal.
+        os.environ["COLUMNS"] = "1000"
     try:
         _register()
         code = app(prog_name="chaoskit", standalone_mode=False)

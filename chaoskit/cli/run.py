@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from chaoskit import bundled
+from chaoskit.cli import completing
 from chaoskit.cli.kills import Each, KillEvery, KillFor, KillMean, Probability, recurring_kills
 from chaoskit.cli.main import app
 from chaoskit.cli.output import annotate, err, out, show_report, write_reports
@@ -34,7 +35,12 @@ Runtime = Annotated[
     ),
 ]
 ScenarioName = Annotated[
-    str, typer.Argument(metavar="SCENARIO", help="A bundled name, or the path of a scenario.yaml.")
+    str,
+    typer.Argument(
+        metavar="SCENARIO",
+        help="A bundled name, or the path of a scenario.yaml.",
+        autocompletion=completing.scenario,
+    ),
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a parameter of the scenario.")
@@ -122,7 +128,12 @@ def run(
 @app.command()
 def replay(
     run_dir: Annotated[
-        Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run, such as .chaoskit/latest.")
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR",
+            help="The directory of a run, such as .chaoskit/latest.",
+            autocompletion=completing.run_directory,
+        ),
     ],
     junit: Junit = None,
     summary: Summary = None,

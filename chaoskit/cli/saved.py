@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from chaoskit.cli import completing
 from chaoskit.cli.main import app
 from chaoskit.cli.output import out, show_report, write_reports
 from chaoskit.cli.run import Json, Junit, ReportDir, Summary
@@ -15,7 +16,12 @@ from chaoskit.model.errors import UsageError
 from chaoskit.model.run import Report
 
 RunDirectory = Annotated[
-    Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run, such as .chaoskit/latest.")
+    Path,
+    typer.Argument(
+        metavar="RUN_DIR",
+        help="The directory of a run, such as .chaoskit/latest.",
+        autocompletion=completing.run_directory,
+    ),
 ]
 
 

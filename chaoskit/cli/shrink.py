@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from chaoskit.cli import completing
 from chaoskit.cli.main import app
 from chaoskit.cli.output import out
 from chaoskit.model.plan import dump
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 @app.command()
 def shrink(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run that failed.")],
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="The directory of a run that failed.", autocompletion=completing.run_directory
+        ),
+    ],
     budget: Annotated[float, typer.Option(min=1, metavar="S", help="Stop searching after so many seconds.")] = 120.0,
 ) -> int:
     """Find the smallest plan that still fails: fewer steps first, then the simplest trigger.
