@@ -10,13 +10,14 @@ from chaoskit import journal
 from chaoskit.checks import Judgement, judge
 from chaoskit.engine.rundir import RunDir
 from chaoskit.model.errors import UsageError
-from chaoskit.model.events import AnyEvent, Call, LogLine, ProgramStarted, RunEnded, RunStarted
+from chaoskit.model.events import AnyEvent, Call, LogLine, ProgramExited, ProgramStarted, RunEnded, RunStarted
 from chaoskit.model.exit_codes import ExitCode, result_word, worst
 from chaoskit.model.run import Control, Report
 from chaoskit.model.verdict import Finding
 from chaoskit.report.sentence import sentence
 
 _TAIL_LINES = 15
+_ABOUT_S = 0.02
 
 
 def assess(run_dir: RunDir) -> Report:
@@ -38,7 +39,9 @@ def report(run_dir: RunDir, events: Sequence[AnyEvent], control: Sequence[AnyEve
     findings, code = judgement.findings, judgement.code
     if control is not None:
         extra = _control_findings(judge(control))
-        findings, code = (*extra, *findings), worst([code, *(f.code for f in extra)])
+        # Where the control run is all there is, its findings are the run's own.
+        findings = tuple(dict.fromkeys((*extra, *findings)))
+        code = worst([code, *(f.code for f in extra)])
     made = Report(
         chaoskit=start.chaoskit,
         scenario=start.scenario.name,
@@ -94,9 +97,22 @@ def events_of(run_dir: RunDir) -> list[AnyEvent]:
 
 
 def longest_silence_s(events: Sequence[AnyEvent]) -> float:
-    """The longest time in which nothing happened in a run: how long its programs may be quiet and still be at work."""
-    times = [e.t_s for e in events]
-    return max((b - a for a, b in pairwise(times)), default=0.0)
+    """The longest time in which nothing happened in a run: how long its programs may be quiet and still be at work.
+
+    The silence in which the run itself waited, to be sure that nothing more would come, says nothing about them.
+    """
+    gaps = [b.t_s - a.t_s for a, b in pairwise(events) if not _ends_a_wait(b, events)]
+    waited_s = next((e.waited_s for e in reversed(events) if isinstance(e, RunEnded)), 0.0)
+    return max((gap for gap in gaps if waited_s == 0 or abs(gap - waited_s) > _ABOUT_S), default=0.0)
+
+
+def _ends_a_wait(event: AnyEvent, events: Sequence[AnyEvent]) -> bool:
+    """Whether chaoskit did this when it had waited long enough: the end of the run, or the command that judges."""
+    start = events[0]
+    last = start.scenario.verifier.last if isinstance(start, RunStarted) else None
+    if isinstance(event, ProgramStarted):
+        return event.program == last
+    return isinstance(event, RunEnded) or (isinstance(event, ProgramExited) and event.stopping)
 
 
 def save(run_dir: RunDir, made: Report) -> None:
