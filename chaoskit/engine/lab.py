@@ -130,6 +130,7 @@ async def perform(task: Task, backend: Backend, starter: Starter = start_new) ->
         starter=starter,
         surveyed=task.surveyed,
         backend=backend,
+        keep_data=task.keep,
     )
     events = await run_once(setup)
     result = outcome(events, task.scenario, round(time.monotonic() - began, 4), state.digest)

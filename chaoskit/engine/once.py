@@ -5,12 +5,13 @@ must not look like a quiet pipeline.
 """
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import chaoskit
 from chaoskit import journal
+from chaoskit.checks import judge
 from chaoskit.engine.backends import Backend, Stage
 from chaoskit.engine.conduct import Conductor, Limits, Progress
 from chaoskit.engine.executor import Executor
@@ -22,6 +23,7 @@ from chaoskit.engine.starting import Starter, start_new
 from chaoskit.faults import TABLE
 from chaoskit.model.errors import EnvironmentProblem
 from chaoskit.model.events import AnyEvent, EndReason, RunEnded, RunStarted
+from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.plan import Plan
 from chaoskit.model.scenario import Scenario
 
@@ -33,8 +35,8 @@ Observer = Callable[[AnyEvent], None]
 class Setup:
     """What one run needs. `observer` hears each event as it happens, `starter` begins the lives of local programs.
 
-    `surveyed` notes at each call which states a power loss could leave; `keep_data` leaves the data directories in the
-    run's directory.
+    `surveyed` notes at each call which states a power loss could leave; without `keep_data` the data directories need
+    not come to the run's directory when it is green.
     """
 
     scenario: Scenario
@@ -80,11 +82,14 @@ async def run_once(setup: Setup) -> list[AnyEvent]:
     progress = Progress(setup.scenario)
     record.listeners += [progress.on_event, executor.on_event]
     conductor = Conductor(pipeline, executor, progress, setup.limits)
+    stage = Stage(
+        setup.scenario, setup.run_dir.path, pipeline, executor, surveyed=setup.surveyed, starter=setup.starter
+    )
     try:
         record(_started(setup))
         with interruptible(conductor.interrupted.set):
-            ended = await _conduct(setup, conductor)
-        record(ended)
+            ended = await _conduct(setup, stage, conductor)
+            record(await _settle(setup, stage, record.events, ended))
     finally:
         record.close()
     return record.events
@@ -97,11 +102,8 @@ def _started(setup: Setup) -> RunStarted:
     return RunStarted(0.0, version, setup.scenario, setup.plan, setup.backend.name, now, setup.control, tap)
 
 
-async def _conduct(setup: Setup, conductor: Conductor) -> RunEnded:
-    pipeline, executor = conductor.pipeline, conductor.executor
-    stage = Stage(
-        setup.scenario, setup.run_dir.path, pipeline, executor, surveyed=setup.surveyed, starter=setup.starter
-    )
+async def _conduct(setup: Setup, stage: Stage, conductor: Conductor) -> RunEnded:
+    pipeline, executor = stage.pipeline, stage.executor
     try:
         await setup.backend.assemble(stage)
     except EnvironmentProblem as e:
@@ -111,10 +113,16 @@ async def _conduct(setup: Setup, conductor: Conductor) -> RunEnded:
     finally:
         executor.stop()
         await pipeline.close(setup.limits.grace_s)
-    try:
-        await setup.backend.settle(stage, setup.keep_data)
-    except EnvironmentProblem as e:
-        return RunEnded(pipeline.now_s(), "error", str(e))
     # The programs' last lines came while they were stopped, as may a Ctrl-C; the end is the last event all the same.
     reason: EndReason = "interrupted" if conductor.interrupted.is_set() else ended.reason
     return RunEnded(pipeline.now_s(), reason, ended.waited_for, ended.waited_s)
+
+
+async def _settle(setup: Setup, stage: Stage, events: Sequence[AnyEvent], ended: RunEnded) -> RunEnded:
+    """Take the data home, always or when the run is not green; how the run ended, an error when that fails."""
+    keep = setup.keep_data or judge([*events, ended]).code is not ExitCode.OK
+    try:
+        await setup.backend.settle(stage, keep)
+    except EnvironmentProblem as e:
+        return RunEnded(stage.pipeline.now_s(), "error", str(e))
+    return ended

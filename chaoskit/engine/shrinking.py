@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from chaoskit.checks import judge
-from chaoskit.engine import assess, drawing, rundir
+from chaoskit.engine import assess, drawing, rundir, wiring
+from chaoskit.engine.backends import opened
 from chaoskit.engine.conduct import Limits
 from chaoskit.engine.lab import Task
-from chaoskit.engine.laboratories import Laboratories
-from chaoskit.engine.run import replay_request
+from chaoskit.engine.labs import Labs
+from chaoskit.engine.run import Request, replay_request
 from chaoskit.engine.rundir import RunDir
 from chaoskit.faults import TABLE
 from chaoskit.model import plan as plans
@@ -50,36 +51,40 @@ def shrink(failing: RunDir, budget_s: float, say: Callable[[Plan], None]) -> Shr
         raise UsageError(f"{failing} did not fail: only a run with a FAILURE or a missing verdict can be shrunk")
     run_dir = rundir.create(f"shrink-{request.scenario.name}", request.seed, datetime.now(UTC))
     try:
-        return asyncio.run(_Search(request.scenario, run_dir, budget_s).run(request.plan, say))
+        return asyncio.run(_search(request, run_dir, budget_s, say))
     finally:
         kill_marked(str(run_dir.path.resolve()))
+
+
+async def _search(request: Request, run_dir: RunDir, budget_s: float, say: Callable[[Plan], None]) -> Shrunk:
+    assert request.plan is not None
+    labs = wiring.laboratories(request.runtime, request.scenario, 1, run_dir.path, lambda text, passing: None)
+    async with opened(labs):
+        return await _Search(request.scenario, run_dir, budget_s, labs).run(request.plan, say)
 
 
 class _Search:
     """Makes the runs of one search. A plan fails when one of a few runs of it does, for a kill may miss by chance."""
 
-    def __init__(self, scenario: Scenario, run_dir: RunDir, budget_s: float) -> None:
+    def __init__(self, scenario: Scenario, run_dir: RunDir, budget_s: float, labs: Labs) -> None:
         self._scenario, self._run_dir = scenario, run_dir
-        self._labs = Laboratories(1, run_dir.path)
+        self._labs = labs
         self._deadline = time.monotonic() + budget_s
         self._runs = 0
 
     async def run(self, plan: Plan, say: Callable[[Plan], None]) -> Shrunk:
-        try:
-            kept = await self._fails(plan)
-            if kept is None:
-                raise UsageError(f"the plan did not fail in {_TIMES} runs: what failed before is flaky")
-            shrinker = Shrinker(plan, lambda step: TABLE[step.fault].kills)
-            while shrinker.candidate is not None and time.monotonic() < self._deadline:
-                directory = await self._fails(shrinker.candidate)
-                kept = directory or kept
-                shrinker.failed(directory is not None)
-                if directory:
-                    say(shrinker.best)
-            out_of_time = shrinker.candidate is not None
-            return Shrunk(plan, shrinker.best, self._keep(kept, shrinker.best), self._runs, out_of_time)
-        finally:
-            await self._labs.close()
+        kept = await self._fails(plan)
+        if kept is None:
+            raise UsageError(f"the plan did not fail in {_TIMES} runs: what failed before is flaky")
+        shrinker = Shrinker(plan, lambda step: TABLE[step.fault].kills)
+        while shrinker.candidate is not None and time.monotonic() < self._deadline:
+            directory = await self._fails(shrinker.candidate)
+            kept = directory or kept
+            shrinker.failed(directory is not None)
+            if directory:
+                say(shrinker.best)
+        out_of_time = shrinker.candidate is not None
+        return Shrunk(plan, shrinker.best, self._keep(kept, shrinker.best), self._runs, out_of_time)
 
     async def _fails(self, plan: Plan) -> Path | None:
         """The directory of a failing run of the plan; None when it does not fail."""
