@@ -1,15 +1,19 @@
 """What a supervisor may do to processes of other containers, checked before it relies on it, told in one line.
 
 A supervisor in a container of its own needs the host's PID namespace (`pid: host`), so that process numbers mean the
-same on both sides, and these capabilities. Only SYS_PTRACE is not among those that Docker gives by default; it also
-opens process_vm_readv, pidfd_getfd and ptrace in Docker's seccomp profile. The others are needed to make and open files
-as the program would: as its user, or as root with root's rights.
+same on both sides, and these capabilities. Only SYS_PTRACE is not among those that Docker gives by default; with it
+Docker's seccomp profile lets process_vm_readv and pidfd_getfd through, and needs no change. The others are needed to
+make and open files as the program would: as its user, or as root with what its root may; without one of them the tap
+is refused, for files would get another owner, or the program an error of ours.
 
-AppArmor: the profile `docker-default` lets a process trace its equals, so two containers of that profile get along; a
-program under a profile of its own can be supervised by an unconfined one only (`security_opt: [apparmor=unconfined]`,
-for the supervisor; the program's own profile stays as it is). User namespaces: the supervisor must live in the
-program's user namespace or in one above it; with `userns-remap` that is `userns_mode: host`, which `pid: host` asks for
-in any case.
+User namespaces: the supervisor must live in the program's, or in one above it. On a rootless engine all containers
+share one, and nothing more is needed. With `userns-remap` the engine refuses `pid: host` unless the container is in the
+host's (`userns_mode: host`), and from there all is seen. Both were tried, with an engine 26.1.
+
+AppArmor, read in the engine's source and not tried: containers under `docker-default` may trace and signal each other,
+so a supervisor and a program under it get along; a program under a profile of its own may be traced by an unconfined
+process (`security_opt: [apparmor=unconfined]`, for the supervisor only), and must let such a one signal it. SELinux
+was not tried.
 """
 
 import contextlib
