@@ -1,9 +1,7 @@
 """A run's project on a real engine: made, started, removed, and nothing of it is left, whatever happens meanwhile."""
 
 import asyncio
-import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -249,26 +247,6 @@ def test_paused_dying_and_restarting_containers_go_away_too(
     leftovers.remove_run(client, made.name)
 
 
-def test_a_hiccup_of_the_engine_is_tried_again(
-    client: docker.DockerClient, run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = run()
-    real, said = (
-        shutil.which("docker"),
-        "failed to create endpoint x on network y: adding v to br failed: Device does not exist",
-    )
-    fake = tmp_path / "bin" / "docker"
-    fake.parent.mkdir()
-    fake.write_text(
-        f'#!/bin/sh\n[ -e {tmp_path}/seen ] && exec {real} "$@"\ntouch {tmp_path}/seen\necho {said!r} >&2\nexit 1\n'
-    )
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{fake.parent}{os.pathsep}{os.environ['PATH']}")
-    made("create")
-    assert said in made.lines
-    assert len(leftovers.remove_run(client, made.name)) == 9
-
-
 # --- ended in the middle ---
 
 
@@ -327,7 +305,7 @@ def test_what_a_killed_chaoskit_left_is_found_by_its_owner(
     wait_until("the end of Compose", lambda: not compose_is_running(made.name))
     found = [thing for thing in leftovers.orphans(client) if thing.run == made.name]
     assert found
-    assert found == leftovers.find(client, made.name)
+    assert set(found) == set(leftovers.find(client, made.name))
     removed = leftovers.remove_orphans(client)
     assert set(found) <= set(removed)
     assert left_of(client, made.name) == []

@@ -42,7 +42,7 @@ def wait_until(what: str, condition: Callable[[], bool], deadline_s: float = 60.
 
 
 class Engine:
-    """A dockerd with its own data and its own socket; it touches no network of the machine."""
+    """A dockerd with its own data and socket; in namespaces of its own, so that no bridge of the machine is touched."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -56,9 +56,8 @@ class Engine:
         places = [word for option, name in paths.items() for word in (option, str(self._folder / name))]
         quiet = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--host", self.url]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                ["dockerd", *places, *quiet], stdout=log, stderr=log, start_new_session=True
-            )
+            apart = ["unshare", "--net", "--mount", "dockerd"]
+            self._process = subprocess.Popen([*apart, *places, *quiet], stdout=log, stderr=log, start_new_session=True)
 
     def answers(self) -> bool:
         environment = {**os.environ, "DOCKER_HOST": self.url}
@@ -87,15 +86,7 @@ def own_engine(engine: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine
         yield made
     finally:
         made.end(signal.SIGTERM)
-        unmount(folder)
         shutil.rmtree(folder)
-
-
-def unmount(folder: Path) -> None:
-    """A dockerd mounts its data once more at each start, and a killed one leaves that mount."""
-    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for point in reversed([point for point in points if point.startswith(f"{folder}/")]):
-        subprocess.run(["umount", "--lazy", point], check=True, timeout=30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

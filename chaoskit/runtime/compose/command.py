@@ -24,8 +24,6 @@ _GRACE_S = 15.0
 _READ_BYTES = 65536
 _LINE_BYTES = 1024 * 1024
 _KEPT_LINES = 200
-# Compose goes on where it was, so what it did not finish can be asked of it again.
-_TRIES = 3
 _SHOWN_LINES = 6
 _TERMINAL_CODE = re.compile(r"\r|\x1b\[[0-9;?]*[A-Za-z]")
 _WARNING = re.compile(r'^time="[^"]*" level=(?:warning|info|debug) ')
@@ -151,13 +149,10 @@ async def compose(
     options = ["--project-name", name, "--project-directory", str(origin.files[0].parent), "--file", "-"]
     options += [word for path in origin.env_files for word in ("--env-file", str(path))]
     stdin = json.dumps(escaped(document)).encode()
-    for tries_left in reversed(range(_TRIES)):
-        try:
-            await _run([*options, *arguments], environment, stdin, on_line, timeout_s, doing)
-            return
-        except _Failed as e:
-            if not (tries_left and engine.is_passing(_last_words(e.lines))):
-                raise _failure(e.lines, doing) from None
+    try:
+        await _run([*options, *arguments], environment, stdin, on_line, timeout_s, doing)
+    except _Failed as e:
+        raise _failure(e.lines, doing) from None
 
 
 class _Failed(Exception):

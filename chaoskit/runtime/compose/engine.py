@@ -10,9 +10,9 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import docker
 import docker.errors
@@ -22,7 +22,6 @@ import urllib3.exceptions
 from chaoskit.model.errors import EnvironmentProblem
 from chaoskit.runtime.compose.bridge import Bridge
 
-T = TypeVar("T")
 _ASK_S = 8.0
 _CALL_S = 60.0
 _CONNECTIONS = 32
@@ -250,27 +249,6 @@ def _is_denied(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-# Seen on a busy engine, once in a thousand starts; the same thing works a moment later.
-_PASSING = re.compile(r"failed to create endpoint .*device does not exist|network sandbox .*not found", re.IGNORECASE)
-_TRIES = 3
-
-
-def is_passing(text: str) -> bool:
-    """Whether what the engine said is a hiccup of its networks that is over when one tries again."""
-    return _PASSING.search(" ".join(text.split())) is not None
-
-
-def persistently(call: Callable[[], T]) -> T:
-    """What `call` returns; it is tried again when the engine had a hiccup. Other errors of the SDK pass through."""
-    for _ in range(_TRIES - 1):
-        try:
-            return call()
-        except docker.errors.APIError as e:
-            if not is_passing(str(e.explanation or e)):
-                raise
-    return call()
 
 
 ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
