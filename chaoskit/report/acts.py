@@ -53,7 +53,8 @@ class Namer(NamedTuple):
             return f"the last row was written to {shown}"
         if op == "write":
             return f"{self.call(op, path, nth)} was made"
-        return _DONE.get(op, f"call {op} on {{}}").format(shown)
+        done = _DONE.get(op)
+        return done.format(shown) if done else f"{clean(op, 40)} of {shown} was made"
 
     def call(self, op: str, path: str, nth: int) -> str:
         """A call as a thing: `the second write to metadata/CLI1.csv`."""
@@ -62,7 +63,7 @@ class Namer(NamedTuple):
             which = "the last"
         if op in ("write", "send"):
             return f"{which} {op} to {'the broker' if op == 'send' else clean(path, 80)}"
-        return f"{which} {_NAMES.get(op, op)} of {clean(path, 80)}"
+        return f"{which} {_NAMES.get(op, clean(op, 40))} of {clean(path, 80)}"
 
 
 def namer(events: Sequence[AnyEvent], control: Sequence[AnyEvent]) -> Namer:

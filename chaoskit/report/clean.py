@@ -2,7 +2,7 @@
 
 # C0 but tab, DEL, C1, and the marks that reorder or hide text in a terminal or a page.
 _HARMFUL = (
-    *range(0x00, 0x09),
+    *range(0x09),
     *range(0x0A, 0x20),
     *range(0x7F, 0xA0),
     0x061C,

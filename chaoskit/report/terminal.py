@@ -60,7 +60,7 @@ def _faults(report: Report) -> Table:
     for name in ("when", "back after", ""):
         table.add_column(name)
     for fault in report.faults:
-        what = Text(f"{fault.fault} {clean(fault.target, 40)}")
+        what = Text(f"{clean(fault.fault, 40)} {clean(fault.target, 40)}")
         table.add_row(what, Text(_where(fault)), _when(fault), _back(fault), _note(fault))
     return table
 

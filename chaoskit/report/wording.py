@@ -55,7 +55,7 @@ def _told(
     surroundings = around(fault, record.target, record.when, events, control, names, fsyncs=power)
     where = _where(record, surroundings)
     text = _TOLD.get(record.fault, _OTHERWISE).format(
-        fault=record.fault,
+        fault=clean(record.fault, 60),
         target=clean(record.target, 60),
         where=where,
         call=surroundings.call or clean(record.trigger, 120),

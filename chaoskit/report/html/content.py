@@ -37,7 +37,9 @@ def content(report: Report, events: Sequence[AnyEvent], control: Sequence[AnyEve
         "verdicts": [_verdict(v) for v in _worst_first(report.verdicts)],
         "verdicts_left_out": max(0, len(report.verdicts) - _MOST_VERDICTS),
         "faults": [_fault(f, text) for f, text in zip(shown, words, strict=False)],
-        "findings": [{"check": f.check, "text": clean(f.text), "note": f.code is ExitCode.OK} for f in report.findings],
+        "findings": [
+            {"check": clean(f.check, 60), "text": clean(f.text), "note": f.code is ExitCode.OK} for f in report.findings
+        ],
         "files": files(events, report.faults),
         "timeline": timeline(events, words),
         "map": crash_map(report),
@@ -81,7 +83,7 @@ def _verdict(verdict: Verdict) -> tuple[str, str, str]:
 
 def _fault(fault: FaultRecord, words: str) -> dict[str, Any]:
     return {
-        "fault": fault.fault,
+        "fault": clean(fault.fault, 60),
         "target": clean(fault.target),
         "place": clean(f"{fault.when} {fault.trigger}".strip()),
         "words": words,

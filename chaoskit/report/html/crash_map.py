@@ -32,7 +32,7 @@ def crash_map(report: Report) -> dict[str, Any] | None:
             room -= len(cell.spots) if cell else 0
         rows.append({"path": clean(path, 120) if path != "." else "the directory itself", "cells": row})
     return {
-        "ops": ops,
+        "ops": [clean(op, 40) for op in ops],
         "rows": rows,
         "worst": clean(worst_of(report.failures).spot, 160) if report.failures else "",
         "figures": [report.points.found, report.points.run, report.points.survived, report.points.merged],

@@ -26,7 +26,7 @@ from chaoskit.model.events import (
     RunStarted,
 )
 from chaoskit.report.clean import clean
-from chaoskit.report.html.lanes import lanes
+from chaoskit.report.html.lanes import Node, lane, order
 from chaoskit.report.html.room import within
 
 Row = list[Any]
@@ -39,18 +39,17 @@ def timeline(events: Sequence[AnyEvent], words: Sequence[str]) -> dict[str, Any]
     start = events[0] if events else None
     if not isinstance(start, RunStarted):
         return {"lanes": [], "rows": [], "left_out": 0, "ended": ""}
-    drawn = lanes(events, start.scenario)
+    nodes = order(events, start.scenario)
     # Times are those of the things themselves, which can come to the journal a little out of order.
-    rows = sorted(
-        _Rows(start, {lane["name"]: i for i, lane in enumerate(drawn)}, words).of(events), key=lambda row: row[0]
-    )
+    rows = sorted(_Rows(start, {node: i for i, node in enumerate(nodes)}, words).of(events), key=lambda row: row[0])
     kept = within(rows)
     ended = next((e.reason for e in reversed(events) if isinstance(e, RunEnded)), "")
+    drawn = [lane(node, start.scenario) for node in nodes]
     return {"lanes": drawn, "rows": kept, "left_out": len(rows) - len(kept), "control": start.control, "ended": ended}
 
 
 class _Rows:
-    def __init__(self, start: RunStarted, lane_of: dict[str, int], words: Sequence[str]) -> None:
+    def __init__(self, start: RunStarted, lane_of: dict[Node, int], words: Sequence[str]) -> None:
         self._start, self._lane_of, self._words = start, lane_of, words
         verifier = start.scenario.verifier
         self._verdicts = {"FAILURE": re.compile(verifier.failure), "SUCCESS": re.compile(verifier.success)}
@@ -75,7 +74,7 @@ class _Rows:
                 row = self._made(
                     event, "message", event.queue, event.kind, event.id, None, event.nth, event.size, flags
                 )
-                return [*row, self._lane_of.get(event.program)]
+                return [*row, self._program(event.program)]
             case FaultFired():
                 return self._fault(event)
             case ProgramStarted():
@@ -100,7 +99,12 @@ class _Rows:
         flags: int = 0,
     ) -> Row:
         t_s = round(event.t_s, 6)
-        return [t_s, kind, self._lane_of.get(lane), clean(what, 60), clean(text, _TEXT), life, nth, size, flags]
+        place = self._lane_of.get(("queue", lane)) if kind == "message" else self._program(lane)
+        return [t_s, kind, place, clean(what, 60), clean(text, _TEXT), life, nth, size, flags]
+
+    def _program(self, name: str) -> int | None:
+        """The lane of a program, or of a queue that is a fault's target."""
+        return self._lane_of.get(("program", name), self._lane_of.get(("queue", name)))
 
     def _log(self, event: LogLine) -> Row:
         outcome = ""

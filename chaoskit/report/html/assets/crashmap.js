@@ -39,11 +39,11 @@ function spot([name, run, survived]) {
 }
 
 // One button of the map is reached with Tab, the others from there with the arrow keys.
-function rove(table) {
-  const buttons = [...table.querySelectorAll(".spot")];
+function rove(within) {
+  const buttons = [...within.querySelectorAll(".spot")];
   if (!buttons.length) return;
-  (table.querySelector("[aria-pressed=true]") || buttons[0]).tabIndex = 0;
-  table.addEventListener("keydown", (event) => {
+  (within.querySelector("[aria-pressed=true]") || buttons[0]).tabIndex = 0;
+  within.addEventListener("keydown", (event) => {
     const here = buttons.indexOf(document.activeElement);
     const there = here < 0 ? null : next(buttons, here, event.key);
     if (!there) return;

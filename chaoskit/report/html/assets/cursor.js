@@ -106,7 +106,7 @@ class Cursor {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { events, scale } = this.timeline;
     const pan = event.shiftKey;
-    const keys = {
+    const keys = table({
       ArrowLeft: () => (pan ? this.panBy(-0.2) : this.step(-1)),
       ArrowRight: () => (pan ? this.panBy(0.2) : this.step(1)),
       ArrowUp: () => this.lane(-1),
@@ -119,7 +119,7 @@ class Cursor {
       "=": () => this.zoomBy(1.6),
       "-": () => this.zoomBy(1 / 1.6),
       0: () => this.zoomTo(d3.zoomIdentity),
-    };
+    });
     if (!keys[event.key]) return;
     event.preventDefault();
     keys[event.key](scale);

@@ -4,6 +4,11 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 
+// A table of names that come from a run: it knows no name but its own, not even those that every object has.
+function table(entries) {
+  return Object.assign(Object.create(null), entries);
+}
+
 function byId(id) {
   return document.getElementById(id);
 }
@@ -37,13 +42,13 @@ function note(id, text) {
 }
 
 // A table with a head. Cells are texts or elements; `numbers` are the columns that stand to the right.
-function fill(table, heads, rows, numbers = []) {
+function fill(into, heads, rows, numbers = []) {
   const side = (column) => (numbers.includes(column) ? "number" : null);
   const head = el("tr", {}, ...heads.map((text, i) => el("th", { scope: "col", class: side(i) }, text)));
   const cell = (content, i) =>
     i === 0 ? el("th", { scope: "row" }, content) : el("td", { class: side(i) }, content ?? "");
   const body = rows.map((row) => el("tr", {}, ...row.map(cell)));
-  table.replaceChildren(el("thead", {}, head), el("tbody", {}, ...body));
+  into.replaceChildren(el("thead", {}, head), el("tbody", {}, ...body));
 }
 
 function plural(n, word) {

@@ -1,6 +1,6 @@
 // The symbols of the timeline: one shape a kind, so that nothing is told by colour alone. Boxes reach from -5 to 5.
 
-const GLYPHS = {
+const GLYPHS = table({
   write: { path: "M-4,-4H4V4H-4Z", tone: "call", name: "write" },
   fsync: { path: "M0,-5L5,0L0,5L-5,0Z", tone: "call", name: "fsync", hollow: true },
   create: { path: "M-5,-1.2H-1.2V-5H1.2V-1.2H5V1.2H1.2V5H-1.2V1.2H-5Z", tone: "call", name: "create" },
@@ -25,10 +25,10 @@ const GLYPHS = {
   good: { path: "M-5,0L-3.4,-1.6L-1.4,0.6L3.6,-4.6L5,-3L-1.3,4Z", tone: "good", name: "SUCCESS" },
   ill: { path: "M-5,-3.4L-3.4,-5L0,-1.6L3.4,-5L5,-3.4L1.6,0L5,3.4L3.4,5L0,1.6L-3.4,5L-5,3.4L-1.6,0Z", tone: "bad", name: "FAILURE" },
   note: { path: "M0,-4A4,4 0 1 1 -0.01,-4Z", tone: "warn", name: "note" },
-};
-const SHAPES = Object.fromEntries(Object.entries(GLYPHS).map(([name, glyph]) => [name, new Path2D(glyph.path)]));
+});
+const SHAPES = table(Object.fromEntries(Object.entries(GLYPHS).map(([name, glyph]) => [name, new Path2D(glyph.path)])));
 const REDELIVERED = 1, INJECTED = 2, BAD = 4;
-const MESSAGES = { published: "published", delivered: "delivered", acked: "acked", confirmed: "confirmed" };
+const MESSAGES = table({ published: "published", delivered: "delivered", acked: "acked", confirmed: "confirmed" });
 
 // The symbol of an event.
 function glyphOf(event) {

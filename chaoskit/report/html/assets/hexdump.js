@@ -31,11 +31,11 @@ function dump(found, moment, before) {
   const rows = [];
   const begin = found.offset - (found.offset % wide);
   for (let at = begin; at < found.offset + Math.max(count, 1) && count; at += wide) rows.push(at);
-  const table = el("table", { class: "dump" }, el("caption", {}, caption(found, moment)),
+  const made = el("table", { class: "dump" }, el("caption", {}, caption(found, moment)),
     el("tbody", {}, ...rows.map((at) => line(found, at, wide, bytes, old, mark))));
-  if (moment.size === null) table.append(el("tbody", {}, el("tr", {}, el("td", {}, "the file is gone"))));
-  else if (!shown.length) table.append(el("tbody", {}, el("tr", {}, el("td", {}, "empty"))));
-  return el("div", { class: "scroll" }, table);
+  if (moment.size === null) made.append(el("tbody", {}, el("tr", {}, el("td", {}, "the file is gone"))));
+  else if (!shown.length) made.append(el("tbody", {}, el("tr", {}, el("td", {}, "empty"))));
+  return el("div", { class: "scroll" }, made);
 }
 
 // How many bytes to show: where the file was cut back, the bytes that went are shown too, struck out.

@@ -1,7 +1,7 @@
 // The verdict at the top, and the tables: what was done, what came of it, findings, facts.
 
-const RESULTS = { pass: "✓ PASS", fail: "✗ FAIL", error: "✗ ERROR", inconclusive: "? INCONCLUSIVE" };
-const OUTCOMES = { SUCCESS: ["✓ SUCCESS", "good"], FAILURE: ["✗ FAILURE", "bad"], MISSING: ["✗ MISSING", "bad"] };
+const RESULTS = table({ pass: "✓ PASS", fail: "✗ FAIL", error: "✗ ERROR", inconclusive: "? INCONCLUSIVE" });
+const OUTCOMES = table({ SUCCESS: ["✓ SUCCESS", "good"], FAILURE: ["✗ FAILURE", "bad"], MISSING: ["✗ MISSING", "bad"] });
 
 function outcome(name) {
   const [text, tone] = OUTCOMES[name] || [name, "warn"];

@@ -2,7 +2,7 @@
 // kind in one column of pixels only one, so that ten thousand events cost no more than what can be seen of them.
 
 const AXIS = 22, BADGE = 20, PROGRAM = 74, QUEUE = 66, FREE = 44;
-const ROWS = { life: 28, log: 44, call: 61, send: 61, published: 28, delivered: 42, acked: 56 };
+const ROWS = table({ life: 28, log: 44, call: 61, published: 28, delivered: 42, acked: 56 });
 
 class Timeline {
   constructor(events, lanes, scale) {
