@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chaoskit.tap.kernel import Listener
+from chaoskit.tap.names import stable_name
 from chaoskit.tap.operation import Operation
-from chaoskit.tap.target import Target, stable_name
+from chaoskit.tap.target import Target
 
 _DELETED = " (deleted)"
 _FILES = (stat.S_IFREG, stat.S_IFDIR)

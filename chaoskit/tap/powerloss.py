@@ -13,6 +13,8 @@ After a failed fsync the operations until then are lost for good: a later fsync 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from chaoskit.tap.names import printable
+
 Inode = int
 Entries = dict[str, Inode]
 
@@ -257,7 +259,7 @@ class DurableTree:
         for path, node in alive.items():
             if node.kind == "file" and minimum.get(path) != node:
                 contents = durable | {node.inode: node.content}
-                states.append(CrashState(f"keep:{path}", self._tree(self._with_one(live, path), contents)))
+                states.append(CrashState(f"keep:{printable(path)}", self._tree(self._with_one(live, path), contents)))
         now = CrashState("", alive).contents()
         return [replace(state, lossless=state.contents() == now) for state in _different(states)]
 

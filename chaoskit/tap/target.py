@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaoskit.tap.kernel import Memory, open_beneath, open_in_root, system_call, take_fd
+from chaoskit.tap.names import stable_name
 from chaoskit.tap.rights import lacking, status_fields, with_file_rights_of
 from chaoskit.tap.syscalls import AT_FDCWD, architecture
 
 _LINKS_MAX = 40  # The kernel's own limit for symbolic links in one path.
 _PROCESSES_MAX = 512
-# tmpk3x_9a2b.csv (tempfile), state.tmp.Xa81b2, state.tmp4711, state.4711.tmp
-_RANDOM_PART = re.compile(r"^(tmp)[a-z0-9_]{8}(?=\.|$)|(\.tmp)[.-]?[A-Za-z0-9_]+$|[.-][0-9]+(?=\.tmp$)")
 _UNLIMITED_FILES = re.compile(r"Max file size +unlimited ")
 _VIEW = ("ns/mnt", "root")
 _O_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -261,12 +260,6 @@ class Target:
         return os.path.samestat(os.stat(f"/proc/{tid}/{name}"), self._own_view[name])
 
 
-def stable_name(path: str) -> str:
-    """A path by which a crash point can be named: a temporary file's random or process number is dropped."""
-    directory, slash, name = path.rpartition("/")
-    return directory + slash + _RANDOM_PART.sub(r"\1\2", name)
-
-
 def _open_base(tid: int, dir_fd: int) -> int:
     # Through /proc, no right to search the directories above is needed, as for the program itself.
     return os.open(f"/proc/{tid}/" + ("cwd" if dir_fd == AT_FDCWD else f"fd/{dir_fd}"), _O_DIRECTORY)
@@ -292,7 +285,7 @@ def _real_path_in(pid: int, path: str) -> str:
                 missing = f"/{name}{missing}"
                 continue
             try:
-                return os.readlink(f"/proc/self/fd/{fd}").rstrip("/") + missing
+                return (os.readlink(f"/proc/self/fd/{fd}").rstrip("/") + missing) or "/"
             finally:
                 os.close(fd)
     finally:

@@ -1,5 +1,6 @@
 """Rules as data, names of crash points, and what the filter refuses."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 
 from chaoskit.tap import Rule
 from chaoskit.tap.filter import compile_filter
+from chaoskit.tap.names import stable_name
 from chaoskit.tap.rules import Arming
-from chaoskit.tap.target import stable_name
 
 from .conftest import Outcome, run
 
@@ -100,6 +101,9 @@ def test_a_pattern_is_also_taken_literally() -> None:
         ("state.tmp", "state.tmp"),
         ("tmpfiles.d/x", "tmpfiles.d/x"),
         (".", "."),
+        ("ä/ß ü.csv", "ä/ß ü.csv"),
+        (os.fsdecode(b"caf\xe9.csv"), r"caf\xe9.csv"),
+        ("two\nlines\t.csv", r"two\nlines\t.csv"),
     ],
 )
 def test_names_of_temporary_files_are_the_same_in_every_run(path: str, expected: str) -> None:

@@ -261,6 +261,14 @@ def test_states_are_told_where_they_are_asked_for(beside: Callable[..., Beside])
     ]
 
 
+def test_a_name_that_is_no_text_can_be_told_all_the_same(beside: Callable[..., Beside], root: Path) -> None:
+    _, reports = beside(surveyed=True).live(r"open(b'caf\xe9', 'w').write('x'); open('a', 'w').write('y')")
+    told = json.dumps([report.to_json() for report in reports], ensure_ascii=False).encode()
+    assert told.count(rb"write:caf\\xe9#1") == 1
+    assert told.count(rb"keep:caf\\xe9") == 2
+    assert sorted(os.listdir(os.fsencode(root))) == [b"a", b"caf\xe9"]
+
+
 def test_a_directory_that_cannot_be_followed_is_told_and_nobody_waits(beside: Callable[..., Beside]) -> None:
     one = beside(powered=True)
     pid = one.start("os.mkdir('d')", data=one.root / "not there")
