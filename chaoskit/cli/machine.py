@@ -24,7 +24,7 @@ def doctor(
     """Look what works on this machine, why something does not, and what mends it.
 
     Exit code 0 when `chaoskit run` can work here, 3 when it cannot. What it can do without is listed all the same: the
-    tap (kills inside a system call) needs Linux and its seccomp user notification.
+    tap (kills inside a system call) needs Linux and its seccomp user notification, pipelines in containers need Docker.
 
     \b
     Examples:
@@ -34,9 +34,9 @@ def doctor(
     from chaoskit.engine import doctor as engine
 
     findings = engine.examine()
-    good = engine.can_run(findings)
+    good, composes = engine.can_run(findings), engine.can_compose(findings)
     if as_json:
-        document = {"can_run": good, "findings": findings}
+        document = {"can_run": good, "can_compose": composes, "findings": findings}
         typer.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
         return int(ExitCode.OK if good else ExitCode.ENVIRONMENT)
     table = Table("what", "status", "why", box=None, pad_edge=False, header_style="dim")
@@ -44,10 +44,13 @@ def doctor(
         status = Text(finding.status, style=_STATUS[finding.status])
         table.add_row(finding.name, status, Text(harmless(finding.detail)))
     out.print(table)
-    for finding in findings:
-        if finding.mend:
-            out.print(f"to mend {finding.name}: {finding.mend}", markup=False)
-    out.print("`chaoskit run stateful --kills 3` can work here" if good else "`chaoskit run` cannot work here yet")
+    for mend in dict.fromkeys(finding.mend for finding in findings if finding.mend):
+        names = ", ".join(finding.name for finding in findings if finding.mend == mend)
+        out.print(f"to mend {names}: {mend}", markup=False)
+    too = ", also with --runtime compose" if composes else "; with --runtime compose it cannot yet"
+    out.print(
+        f"`chaoskit run stateful --kills 3` can work here{too}" if good else "`chaoskit run` cannot work here yet"
+    )
     return int(ExitCode.OK if good else ExitCode.ENVIRONMENT)
 
 

@@ -109,6 +109,19 @@ def _remove_from_engine(dry_run: bool) -> list[str]:
         client.close()
 
 
+def on_engine() -> list[str]:
+    """How much dead chaoskits left on the Docker engine, a part of a sentence; nothing where it cannot be looked at."""
+    from chaoskit.runtime.compose import engine
+    from chaoskit.runtime.compose import leftovers as on_engine
+
+    try:
+        with contextlib.closing(engine.connect()) as client:
+            count = len(on_engine.orphans(client))
+    except EnvironmentProblem:
+        return []
+    return [f"{count} containers, networks, volumes or images of dead runs"] if count else []
+
+
 def _kill_orphans(dry_run: bool) -> list[str]:
     verb = "would kill" if dry_run else "killed"
     gone = [process for process in orphans() if dry_run or _kill(process)]
