@@ -110,7 +110,7 @@ def test_data_of_backing_services_on_bind_mounts_is_replaced(transform: Transfor
         "      - ./c:/var/lib/rabbitmq/.erlang.cookie\n"
     )
     seen = mounted(made, "db")
-    assert seen["/var/lib/postgresql/data"] == ("volume", "chaoskit-volume-db-0", False)
+    assert seen["/var/lib/postgresql/data"] == ("volume", "chaoskit-bind-db-0", False)
     assert seen["/etc/my.conf"] == ("bind", str(tmp_path / "my.conf"), True)
     assert seen["/var/lib/rabbitmq/.erlang.cookie"] == ("bind", str(tmp_path / "c"), True)
 
@@ -167,3 +167,43 @@ def test_a_tmpfs_elsewhere_is_none_of_our_business(transform: Transform) -> None
     )
     assert made.programs["worker"].data == Place("data", "", False)
     assert service(made, "worker")["tmpfs"] == ["/tmp"]
+
+
+def test_the_agent_sees_what_programs_alone_write_to(transform: Transform) -> None:
+    made = transform(
+        f"{PIPELINE}    volumes: ['data:/data', 'own:/own', 'shared:/shared', 'read:/read:ro', /anonymous]\n"
+        "  db: {image: me, volumes: ['shared:/shared', /anonymous]}\n"
+        "volumes: {data: , own: , shared: , read: }\n",
+        programs=IN_DATA,
+    )
+    assert made.volumes == ["data", "own", "chaoskit-volume-worker-4"]
+    assert made.programs["worker"].fresh == {}
+
+
+def test_volumes_in_the_place_of_something_else_are_told_with_their_mounts(
+    transform: Transform, tmp_path: Path
+) -> None:
+    made = transform(
+        f"{PIPELINE}    volumes: ['./mine:/data', './none:/out', 'ext:/ext']\nvolumes: {{ext: {{external: true}}}}\n",
+        programs=IN_DATA,
+        missing=[str(tmp_path / "none")],
+    )
+    assert made.programs["worker"].fresh == {
+        "chaoskit-data-worker": "/data",
+        "chaoskit-bind-worker-1": "/out",
+        "ext": "/ext",
+    }
+    assert set(made.programs["worker"].fresh) == set(made.volumes)
+
+
+def test_one_directory_in_several_places_becomes_one_volume(transform: Transform, tmp_path: Path) -> None:
+    made = transform(
+        f"{PIPELINE}    volumes: ['./none:/one', './none:/two', /anonymous]\n"
+        "  db: {image: postgres, volumes: ['./none:/var/lib/one', './none:/var/lib/two']}\n",
+        missing=[str(tmp_path / "none")],
+    )
+    found = {**mounted(made, "worker"), **mounted(made, "db")}
+    places = ("/one", "/two", "/var/lib/one", "/var/lib/two")
+    assert {found[place] for place in places} == {("volume", "chaoskit-bind-db-0", False)}
+    assert found["/anonymous"] == ("volume", "chaoskit-volume-worker-2", False)
+    assert len(made.notes) == 1

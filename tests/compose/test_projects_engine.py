@@ -16,7 +16,7 @@ import pytest
 from docker.models.containers import Container
 
 from chaoskit.model.errors import EnvironmentProblem
-from chaoskit.runtime.compose import command, labels, leftovers, project
+from chaoskit.runtime.compose import command, labels, leftovers, owners, project
 from chaoskit.runtime.compose.command import Files
 from chaoskit.runtime.compose.engine import connect, problems
 from chaoskit.runtime.compose.project import AGENT, Changes, Needs, RunProject
@@ -191,6 +191,32 @@ def test_programs_reach_the_agent_under_the_brokers_name_and_not_the_broker(
     assert resolved(AGENT, project.BROKER_ADDRESS) in addresses("rabbitmq")
     assert "rror" in resolved("worker", project.BROKER_ADDRESS)
     assert resolved("side", "my-worker") in addresses("worker")
+    leftovers.remove_run(client, made.name)
+
+
+@pytest.mark.parametrize(
+    ("user", "owner"),
+    [("1234:77", "1234:77"), ("1234", "1234:0"), ("games", "5:60"), ("games:tty", "5:5"), ("0", "0:0")],
+)
+def test_a_volume_in_the_place_of_a_directory_belongs_to_the_user_of_the_program(
+    client: docker.DockerClient, run: Callable[..., Run], user: str, owner: str
+) -> None:
+    made = run(
+        f"services:\n  rabbitmq:\n    {SLEEPER}"
+        f"  worker: {{image: '{IMAGE}', command: [stat, -c, '%u:%g', /data], user: '{user}', read_only: true,"
+        " network_mode: none, volumes: ['./mine:/data']}\n"
+    )
+    made("create")
+    ids = {
+        container.labels["com.docker.compose.service"]: container.id
+        for container in client.containers.list(all=True, filters={"label": f"{labels.RUN}={made.name}"})
+    }
+    assert made.project.programs["worker"].fresh == {"chaoskit-data-worker": "/data"}
+    owners.give(client, ids["worker"], ids[AGENT], made.project.programs["worker"].fresh)
+    worker = client.containers.get(ids["worker"])
+    worker.start()
+    assert worker.wait(timeout=30)["StatusCode"] == 0
+    assert worker.logs().decode().strip() == owner
     leftovers.remove_run(client, made.name)
 
 

@@ -24,8 +24,7 @@ Service = dict[str, Any]
 class Place(NamedTuple):
     """A data directory: in the volume with this key, `path` below its root (empty: the root itself).
 
-    `fresh` volumes take the place of something with an owner that cannot be known here: where the program is not
-    root, the root of the volume has to be given to its user before the first start.
+    `fresh` volumes take the place of something with an owner that cannot be known here (`owners.give`).
     """
 
     volume: str
@@ -37,9 +36,26 @@ class Place(NamedTuple):
         return posixpath.join(DATA_ROOT, self.volume, self.path).rstrip("/")
 
 
-def keys_of(places: Mapping[str, Place]) -> list[str]:
-    """The volumes that the agent has to see, each once."""
-    return list(dict.fromkeys(place.volume for place in places.values()))
+def keys_of(places: Mapping[str, Place | None], services: Mapping[str, Service]) -> list[str]:
+    """The volumes that the agent has to see: those with data directories, and what programs alone write to.
+
+    `places` has an entry, if need be None, for each program. What backing services hold goes on while programs come and
+    go, so it is none of the agent's business.
+    """
+    held = {key for name, service in services.items() if name not in places for key in _written(service)}
+    data = [place.volume for place in places.values() if place is not None]
+    others = [key for name in places for key in _written(services[name]) if key not in held]
+    return list(dict.fromkeys([*data, *others]))
+
+
+def _written(service: Service) -> list[str]:
+    mounted = [mount for mount in _mounts(service) if mount.get("type") == "volume" and not mount.get("read_only")]
+    return [mount["source"] for mount in mounted if mount.get("source")]
+
+
+def fresh_in(service: Service, fresh: Collection[str]) -> dict[str, str]:
+    """Where a service has which of the volumes that take the place of something else."""
+    return {m["source"]: m["target"] for m in _mounts(service) if m.get("type") == "volume" and m["source"] in fresh}
 
 
 def for_agent(volumes: Iterable[str]) -> list[Mount]:
@@ -53,8 +69,10 @@ def change(
     data_dirs: Mapping[str, tuple[str, bool]],
     missing: Collection[str],
     notes: list[str],
-) -> dict[str, Place]:
+) -> tuple[dict[str, Place | None], set[str]]:
     """Put the data of a document's services on volumes of the run; where each program's data directory is then.
+
+    Also the keys of the volumes that take the place of something else, and are empty.
 
     `data_dirs` has a program's directory and whether it is watched; `missing` the sources of bind mounts that hold
     nothing. Raises UsageError where a watched directory cannot be on a volume.
@@ -65,21 +83,22 @@ def change(
     for name in data_dirs:
         _name_anonymous(name, services[name], volumes)
     _expand_volumes_from(services)
+    kept: dict[str, tuple[str, str]] = {}
     for path, key, why in _kept_paths(services, data_dirs, missing):
-        if key not in volumes:
-            volumes[key] = {}
-            fresh.add(key)
-            notes.append(why)
+        kept.setdefault(path, (key, why))
+    for path, (key, why) in kept.items():
+        volumes[key] = {}
+        fresh.add(key)
+        notes.append(why)
         _replace_bind(services, path, key)
     for name, service in services.items():
         _protect(name, service, volumes, notes)
-    places = {}
-    for name, (directory, watched) in data_dirs.items():
-        place = _place(name, services[name], directory, watched, volumes, fresh)
-        if place is not None:
-            places[name] = place._replace(fresh=place.volume in fresh)
+    places = {
+        name: _place(name, services[name], directory, watched, volumes, fresh)
+        for name, (directory, watched) in data_dirs.items()
+    }
     volumes[LAUNCHER_VOLUME] = {}
-    return places
+    return places, fresh
 
 
 def _volume(key: str, target: str) -> Mount:
@@ -163,10 +182,10 @@ def _kept_paths(
             source, target = str(mount["source"]), str(mount["target"])
             if source in missing:
                 why = f"{name}: there is nothing in {source}; the run has a volume of its own at {target}"
-                yield source, f"chaoskit-volume-{name}-{number}", why
+                yield source, f"chaoskit-bind-{name}-{number}", why
             elif name not in data_dirs and not mount.get("read_only") and _keeps(service, target):
                 why = f"{name}: {target} is {source} of yours, which stays as it is; the run has an empty volume there"
-                yield source, f"chaoskit-volume-{name}-{number}", why
+                yield source, f"chaoskit-bind-{name}-{number}", why
 
 
 def _keeps(service: Service, target: str) -> bool:

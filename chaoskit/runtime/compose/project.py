@@ -56,20 +56,23 @@ class Placed(NamedTuple):
 
     `data` is where its data directory is, None when it has none that outlives its container. `waits_for` names backing
     services with the condition that they must have met before it starts (`service_healthy`...). `files` are what
-    Compose would put into its container at its start.
+    Compose would put into its container at its start. `fresh` has the volumes that take the place of something else,
+    and where they are mounted: they are for `owners.give`.
     """
 
     data: Place | None
     waits_for: Mapping[str, str]
     files: Sequence[Injected]
+    fresh: Mapping[str, str] = {}
 
 
 class RunProject(NamedTuple):
     """The project of a run: `document` for `command.compose`, and what is in it.
 
     `backing` are the services that Compose starts: all but the programs and the agent; the broker is one of them.
-    `images` are the names of the images that are built, `volumes` the keys of those that the agent sees below /data.
-    `notes` are lines for the user: what is not as in his file.
+    `images` are the names of the images that are built, `volumes` the keys of those that the agent sees below /data:
+    the ones with data directories, and whatever else programs alone write to. `notes` are lines for the user: what is
+    not as in his file.
     """
 
     document: dict[str, Any]
@@ -103,15 +106,22 @@ def transform(project: Mapping[str, Any], changes: Changes) -> RunProject:
         if name in changes.programs:
             services.add_environment(service, changes.programs[name].environment)
     data_dirs = {name: (needs.data_dir, needs.watched) for name, needs in changes.programs.items()}
-    places = mounts.change(document, data_dirs, changes.missing, notes)
+    places, fresh = mounts.change(document, data_dirs, changes.missing, notes)
     built = images.rename(found, changes.name, of_image(changes.run, changes.owner))
     networks.change(document, notes)
-    volumes = mounts.keys_of(places)
+    volumes = mounts.keys_of(places, found)
     networks.add_agent(document, broker, {**changes.agent, "volumes": mounts.for_agent(volumes)}, notes)
     _label(document, of_run(changes.run, changes.owner))
     document["name"] = changes.name
-    files = {name: injected.files_of(found[name], document) for name in changes.programs}
-    programs = {name: Placed(places.get(name), waits[name], files[name]) for name in changes.programs}
+    programs = {
+        name: Placed(
+            places[name],
+            waits[name],
+            injected.files_of(found[name], document),
+            mounts.fresh_in(found[name], fresh),
+        )
+        for name in changes.programs
+    }
     backing = [name for name in found if name not in changes.programs and name != AGENT]
     return RunProject(document, programs, backing, broker, built, volumes, notes)
 
