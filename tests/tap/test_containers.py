@@ -216,6 +216,16 @@ def test_the_data_directory_may_be_named_through_a_link_that_only_the_program_ha
     assert agent.ask("files")["rows.csv"][3] == "0,0123456789\n1"
 
 
+def test_the_data_directory_may_be_made_by_the_program_itself(rig: Rig, agent: Agent) -> None:
+    made = f"{DATA}/state/of/mine"
+    making = (*LAUNCHER, "sh", "-c", f'mkdir -p {made} && exec "$@"', "sh")
+    rule = Rule("r", op="write", path="rows.csv", nth=2, when="inside", byte=1)
+    data = "/data/state/of/mine"
+    ended = live(rig, agent, "rows", made, orders=(Order(rule),), root=made, data=data, before=making)
+    assert (ended.code, ended.points) == (137, ["create:rows.csv#1", "write:rows.csv#1", "fsync:rows.csv#1"])
+    assert ended.fired[0].tail == b"0,0123456789\n1"
+
+
 def test_a_data_directory_in_the_containers_own_layer_is_watched_too(rig: Rig, agent: Agent) -> None:
     rule = Rule("r", op="write", path="rows.csv", nth=2, when="inside", byte=1)
     ended = live(rig, agent, "rows", "/var/tmp", orders=(Order(rule),), root="/var/tmp", data="/nowhere")
