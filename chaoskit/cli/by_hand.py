@@ -13,7 +13,7 @@ from chaoskit.cli import completing
 from chaoskit.cli.log_lines import LogPainter
 from chaoskit.cli.main import app
 from chaoskit.cli.output import err, out
-from chaoskit.cli.run import Runtime, ScenarioName, Settings, choose_runtime, parse_settings
+from chaoskit.cli.run import BrokerAt, Runtime, ScenarioName, Settings, choose_runtime, parse_settings, with_broker
 from chaoskit.engine import background, control, log_tail, rundir, upfile
 from chaoskit.engine.rundir import RunDir
 from chaoskit.model.errors import UsageError
@@ -45,6 +45,7 @@ def up(
     detached: Annotated[bool, typer.Option("-d", "--detach", help="Return when it is ready; it stays up.")] = False,
     settings: Settings = None,
     runtime: Runtime = "",
+    broker: BrokerAt = None,
 ) -> int:
     """Bring a pipeline up, without faults, until Ctrl-C or `chaoskit down`.
 
@@ -61,7 +62,7 @@ def up(
       chaoskit up -d stateful --set NUM_CHUNKS=50 --set EXPECTED_CHUNKS=50
       chaoskit logs -f worker-2
     """
-    chosen = bundled.find(scenario).with_parameters(parse_settings(settings or []))
+    chosen = with_broker(bundled.find(scenario).with_parameters(parse_settings(settings or [])), broker, runtime)
     where = choose_runtime(chosen, runtime)
     if detached:
         return _up_in_background(chosen, where)

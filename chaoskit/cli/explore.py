@@ -12,6 +12,7 @@ from chaoskit.cli import completing
 from chaoskit.cli.main import app
 from chaoskit.cli.output import annotate, err, out, show_report, write_reports
 from chaoskit.cli.run import (
+    BrokerAt,
     Json,
     Junit,
     ReportDir,
@@ -21,6 +22,7 @@ from chaoskit.cli.run import (
     Summary,
     choose_runtime,
     parse_settings,
+    with_broker,
 )
 from chaoskit.model.errors import UsageError
 from chaoskit.planning.experiments import DEFAULT_FAULTS, FAULTS
@@ -52,6 +54,7 @@ def explore(
     ] = None,
     settings: Settings = None,
     runtime: Runtime = "",
+    broker: BrokerAt = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many experiments and how long, and leave.")
     ] = False,
@@ -80,7 +83,11 @@ def explore(
     from chaoskit.engine import explore as engine
 
     wish = _wish(scenario, settings, faults, depth, duplicates, jobs, max_failures, budget, only, resume)
-    wish = dataclasses.replace(wish, runtime=choose_runtime(wish.scenario, runtime))
+    chosen = with_broker(wish.scenario, broker, runtime)
+    wish = dataclasses.replace(wish, scenario=chosen, runtime=choose_runtime(chosen, runtime))
+    if chosen.given_broker is not None and wish.runtime == "local":
+        # Experiments side by side would share its queues.
+        wish = dataclasses.replace(wish, jobs=1)
     console = err if as_json else out
     _announce(wish, console)
     if dry_run:

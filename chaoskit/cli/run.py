@@ -16,6 +16,7 @@ from chaoskit.cli.main import app
 from chaoskit.cli.output import annotate, err, out, show_report, write_reports
 from chaoskit.model.errors import UsageError
 from chaoskit.model.exit_codes import ExitCode, worst
+from chaoskit.model.given_broker import Broker, parse_address
 from chaoskit.model.plan import dump
 from chaoskit.model.run import Report
 from chaoskit.model.scenario import Scalar, Scenario
@@ -55,6 +56,13 @@ Timeout = Annotated[
     float | None, typer.Option("--timeout", metavar="S", min=0.1, max=1e6, help="Time limit of one run, in seconds.")
 ]
 
+BrokerAt = Annotated[
+    str | None,
+    typer.Option(
+        "--broker", metavar="HOST:PORT", help="A broker of yours for local programs; the queues used are deleted."
+    ),
+]
+
 
 @app.command()
 def run(
@@ -72,6 +80,7 @@ def run(
     settings: Settings = None,
     timeout: Timeout = None,
     runtime: Runtime = "",
+    broker: BrokerAt = None,
     no_control: Annotated[bool, typer.Option("--no-control", help="Leave out the run without faults.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan (after its control run) and leave.")
@@ -98,7 +107,7 @@ def run(
     """
     from chaoskit.engine import run as engine
 
-    chosen = _scenario(scenario, settings, timeout)
+    chosen = with_broker(_scenario(scenario, settings, timeout), broker, runtime)
     recurring = recurring_kills(chosen, kill_every, kill_mean, probability, kill_for, each)
     if plan and (kills or duplicates or recurring):
         raise UsageError(
@@ -218,6 +227,17 @@ def choose_runtime(scenario: Scenario, wanted: str) -> "RuntimeName":
 def _scenario(name: str, settings: list[str] | None, timeout: float | None) -> Scenario:
     scenario = bundled.find(name).with_parameters(parse_settings(settings or []))
     return scenario if timeout is None else msgspec.structs.replace(scenario, timeout_s=timeout)
+
+
+def with_broker(scenario: Scenario, address: str | None, runtime: str) -> Scenario:
+    """The scenario with the broker that `--broker` names. Raises UsageError."""
+    if address is None:
+        return scenario
+    if not scenario.broker:
+        raise UsageError(f"--broker: {scenario.name} needs none (`broker: false`)")
+    if runtime == "compose":
+        raise UsageError("--broker is for local programs; on Compose the broker is the one of the Compose file")
+    return msgspec.structs.replace(scenario, broker=parse_address(address, scenario.given_broker or Broker()))
 
 
 def parse_settings(settings: list[str]) -> dict[str, Scalar]:

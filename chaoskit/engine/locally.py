@@ -7,8 +7,18 @@ from chaoskit.agent.volumes import digest
 from chaoskit.engine.backends import RuntimeName, Stage, tapped_programs
 from chaoskit.engine.brokerless import NoConnections
 from chaoskit.engine.connections import LocalConnections
+from chaoskit.engine.executor import Executor
+from chaoskit.engine.given_connections import GivenConnections
+from chaoskit.engine.pipeline import Pipeline
 from chaoskit.engine.taps import Taps
+from chaoskit.model.scenario import Scenario
 from chaoskit.runtime.local import LocalRuntime
+
+
+def _connections(scenario: Scenario, pipeline: Pipeline, executor: Executor) -> LocalConnections | None:
+    if scenario.given_broker is not None:
+        return GivenConnections(pipeline, executor, scenario.given_broker)
+    return LocalConnections(pipeline, executor) if scenario.broker else None
 
 
 class LocalBackend:
@@ -24,7 +34,7 @@ class LocalBackend:
 
     async def assemble(self, stage: Stage) -> None:
         pipeline, executor, scenario = stage.pipeline, stage.executor, stage.scenario
-        connections = LocalConnections(pipeline, executor) if scenario.broker else None
+        connections = _connections(scenario, pipeline, executor)
         runtime = LocalRuntime(scenario, stage.run_dir, pipeline)
         tapped = stage.tapped and self.tap_unavailable() is None
         taps = Taps(

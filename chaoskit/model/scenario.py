@@ -14,6 +14,7 @@ import msgspec
 
 from chaoskit.model import placeholders, selectors, sources
 from chaoskit.model.errors import UsageError
+from chaoskit.model.given_broker import Broker
 from chaoskit.model.sources import Source, Where
 
 Scalar = str | int | float | bool
@@ -92,10 +93,15 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: dict[str, Scalar] = {}
     explore: dict[str, Scalar] = {}
     compose: Compose | None = None
-    broker: bool = True
+    broker: bool | Broker = True
     restart: Restart = "chaoskit"
     timeout_s: float = 60
     folder: str = ""
+
+    @property
+    def given_broker(self) -> Broker | None:
+        """The broker of the user's own, None where it is the embedded one, or none at all."""
+        return self.broker if isinstance(self.broker, Broker) else None
 
     def select(self, selector: str) -> tuple[str, ...]:
         """The programs that a selector names (model/selectors.py). Raises ValueError with one line when one is none."""
@@ -214,6 +220,8 @@ def _check(scenario: Scenario, source: Source) -> None:
         raise source.error("name at least one Compose file", ("compose", "files"))
     if scenario.timeout_s <= 0:
         raise source.error("must be more than 0 seconds", ("timeout_s",))
+    if scenario.given_broker is not None and (problem := scenario.given_broker.problem()):
+        raise source.error(problem, ("broker",))
     _check_expected(scenario, source)
     _check_patterns(scenario.verifier, source)
     for name in scenario.explore:
