@@ -19,7 +19,7 @@ ARGS     ?=
 RUNS_ON  := $(if $(RUNTIME),--runtime $(RUNTIME))
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos explore test lint types soak bench up up-detached down ps logs kill restart check-metadata \
+.PHONY: help chaos explore test lint types soak bench launchers launchers-compiler up up-detached down ps logs kill restart check-metadata \
         view-metadata inspect-partitions inspect-state doctor clean wheel
 
 help: ## Show this help
@@ -63,6 +63,12 @@ soak: $(VENV)/.dev ## The long tests: hundreds of seeds, thousands of experiment
 
 bench: $(VENV)/.dev ## Every benchmark, one after the other
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+launchers-compiler: $(VENV)/.dev ## What `make launchers` needs (400 MB)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[launchers]'
+
+launchers: launchers-compiler ## Build the tap's static launchers anew
+	$(BIN)/python -m chaoskit.tap.native.build
 
 wheel: $(VENV)/.dev ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel
