@@ -31,9 +31,9 @@ class Namer(NamedTuple):
     about: str = ""
     last_writes: Mapping[str, int] = MappingProxyType({})
 
-    def knowing(self, whole: Sequence[Call | Message]) -> "Namer":
-        """The same, knowing all acts of a life that went to its end."""
-        return self._replace(last_writes={e.path: e.nth for e in whole if isinstance(e, Call) and e.op == "write"})
+    def knowing(self, last_writes: Mapping[str, int]) -> "Namer":
+        """The same, knowing the last writes of a life that went to its end."""
+        return self._replace(last_writes=last_writes)
 
     def of(self, event: Call | Message) -> str:
         """An act as something that was done: `metadata/done/CLI1 was created`."""

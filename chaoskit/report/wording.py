@@ -10,6 +10,7 @@ from chaoskit.model.events import AnyEvent, FaultFired
 from chaoskit.model.verdict import FaultRecord
 from chaoskit.report.acts import Namer, namer
 from chaoskit.report.clean import clean
+from chaoskit.report.lives import Lives
 from chaoskit.report.place import Surroundings, around
 
 # {target}: a program or a queue; {where}: the place with a blank before it; {call}: the call; {bytes}: how much of it.
@@ -45,14 +46,13 @@ def tell(
     """Every fault of a run that fired, in words. `about` is the id whose result is simply `the result`."""
     fired = {e.step: e for e in events if isinstance(e, FaultFired)}
     names = namer(events, control)._replace(about=about)
-    return [_told(r, fired[i], events, control, names) for i, r in enumerate(records) if r.fired and i in fired]
+    run, planned = Lives(events), Lives(control)
+    return [_told(r, fired[i], run, planned, names) for i, r in enumerate(records) if r.fired and i in fired]
 
 
-def _told(
-    record: FaultRecord, fault: FaultFired, events: Sequence[AnyEvent], control: Sequence[AnyEvent], names: Namer
-) -> Told:
+def _told(record: FaultRecord, fault: FaultFired, run: Lives, planned: Lives, names: Namer) -> Told:
     power = record.fault == "power-loss"
-    surroundings = around(fault, record.target, record.when, events, control, names, fsyncs=power)
+    surroundings = around(fault, record.target, record.when, run, planned, names, fsyncs=power)
     where = _where(record, surroundings)
     text = _TOLD.get(record.fault, _OTHERWISE).format(
         fault=clean(record.fault, 60),

@@ -140,5 +140,5 @@ def exploration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     declared.pop("compose", None)
     declared["programs"]["worker-2"]["command"] = ["python", "planted.py"]
     file.write_text(yaml.safe_dump(declared, sort_keys=False))
-    only = ("--faults", "kill", "--only", "[cw]r[ei][at]*e:*1.csv#1")
+    only = ("--faults", "kill", "--only", "[cw]r[ei][at]*e:*[1n].[ct]*#1")
     return _finished(_chaoskit(directory, "explore", str(file), *only), directory, 1)

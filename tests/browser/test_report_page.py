@@ -278,7 +278,8 @@ def test_an_exploration_shows_the_map_of_its_crash_points(opened: Open, explorat
     assert "experiments were survived; " in tab.text("h1")
     assert tab.page.locator("#map-table thead th").all_inner_texts() == ["file", "create", "write"]
     rows = tab.page.locator("#map-table tbody th").all_inner_texts()
-    assert rows == ["partitions/TEST-users-partition-001.csv"]
+    assert rows == ["partitions/TEST-users-partition-001.csv", "state/layout.json.tmp"]
+    assert set(tab.page.locator("#map-table .spot.good").all_inner_texts()) == {"✓"}
     bad = tab.page.locator("#map-table .spot.bad")
     assert bad.count() >= 1
     assert set(bad.all_inner_texts()) == {"✗"}, "not told by colour alone"

@@ -13,6 +13,7 @@ function story() {
   byId("verdict").classList.add(data.result);
   byId("result").textContent = RESULTS[data.result] || data.result;
   byId("sentence").textContent = `${sentence}.`;
+  byId("sentence").classList.toggle("long", sentence.length > 170);
   byId("replay").textContent = data.replay;
   byId("copy-replay").addEventListener("click", (event) => copy(data.replay, event.currentTarget));
   byId("bar-scenario").textContent = data.scenario;
