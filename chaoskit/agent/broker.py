@@ -5,6 +5,7 @@ no AMQP (the management interface, say) are passed through unread.
 """
 
 import asyncio
+import signal
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,10 +17,13 @@ from chaoskit.agent.depths import Depths
 from chaoskit.agent.messages import MessageSteps
 from chaoskit.agent.passing import pass_through
 from chaoskit.agent.peers import Peers
+from chaoskit.agent.process import Process, listener
+from chaoskit.agent.reaching import answers
 from chaoskit.agent.wire import AMQP_PORT
-from chaoskit.proxy import Action, Change, Counts, Injector, Login, Proxy, Seen, Topology
+from chaoskit.proxy import Action, Change, Counts, Injector, Login, Outage, Proxy, Seen, Topology
 
 _BACKLOG = 128
+_LOOK_AGAIN_S = 0.1
 Tell = Callable[..., None]
 
 
@@ -34,10 +38,12 @@ class Broker:
         self._listeners: list[asyncio.Task[None]] = []
         self._serving: set[asyncio.Task[None]] = set()
         self._sending_late: asyncio.Task[int] | None = None
+        self._returning: asyncio.Task[None] | None = None
+        self._process = Process()
         self._new_life()
 
     def _new_life(self) -> None:
-        self._counts, self._topology = Counts(), Topology()
+        self._counts, self._topology, self._outage = Counts(), Topology(), Outage()
         self._proxies: dict[str, Proxy] = {}
         self._injector = Injector(
             self._upstream,
@@ -45,8 +51,9 @@ class Broker:
             on_change=self._on_change,
             counts=self._counts,
             topology=self._topology,
+            outage=self._outage,
         )
-        self._depths = Depths(self._upstream, self.unacked, self._on_depths)
+        self._depths = Depths(self._upstream, self.unacked, self._on_depths, self._outage)
 
     async def start(self) -> None:
         """Listen on the broker's ports, at every address of this container. Raises OSError."""
@@ -87,6 +94,7 @@ class Broker:
                 topology=self._topology,
                 injector=self._injector,
                 on_login=self._on_login,
+                outage=self._outage,
             )
         return self._proxies[program]
 
@@ -140,6 +148,61 @@ class Broker:
         if program in self._proxies:
             self._proxies[program].cut()
 
+    def disconnect(self, program: str) -> None:
+        """Let nothing of the program through, as if its network were gone."""
+        self._proxy(program).disconnect()
+
+    def reconnect(self, program: str) -> None:
+        """Let everything through again."""
+        self._proxy(program).reconnect()
+
+    # --- the broker, hurt ---
+
+    @property
+    def is_up(self) -> bool:
+        """Whether nobody hurts the broker."""
+        return not self._outage.is_on
+
+    def runs_as(self, pid: int) -> None:
+        """The broker's first process on this machine; 0 when it is not known."""
+        self._process.close()
+        self._process = Process(pid)
+
+    def hurt(self, kill: bool) -> None:
+        """The broker is about to end: killed by us, so that nothing that is held reaches it any more, or in order."""
+        self._outage.begin(in_order=not kill)
+        if kill:
+            self._process.send(signal.SIGKILL)
+            self._cut_all()
+        elif (pid := listener(AMQP_PORT, self._process.pid)) is not None:
+            # The engine asks the first process of the container, and that may not pass it on.
+            asked = Process(pid)
+            asked.send(signal.SIGTERM)
+            asked.close()
+
+    def has_ended(self) -> None:
+        """The broker is away; whoever still waits for it need not."""
+        self._outage.begin(in_order=False)
+        self._cut_all()
+
+    def _cut_all(self) -> None:
+        for proxy in self._proxies.values():
+            if not proxy.cut_off:
+                proxy.cut()
+
+    def is_returning(self, pid: int) -> None:
+        """The broker was started again: let programs to it, and tell, when it answers."""
+        self.runs_as(pid)
+        self._returning = asyncio.ensure_future(self.returned())
+
+    async def returned(self) -> None:
+        """Wait until the broker answers again, and tell what its queues hold before anybody is let in."""
+        while not await answers(self._upstream) or (left := await self._depths.left()) is None:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        self._outage.end()
+        self._depths.noticed("")
+        self._tell("broker", queues=left)
+
     def send_late(self) -> None:
         """Send the copies that were kept for the end."""
         self._sending_late = asyncio.ensure_future(self._injector.send_late())
@@ -147,6 +210,8 @@ class Broker:
 
     async def reset(self) -> None:
         """Break every connection and empty the broker, for the next run. Raises OSError when it does not answer."""
+        if self._returning is not None:
+            self._returning.cancel()
         await self._disconnect()
         await self._depths.forget()
         self._depths.close()
@@ -160,8 +225,9 @@ class Broker:
 
     async def close(self) -> None:
         """Stop listening, break every connection."""
-        for task in (*self._listeners, *self._serving):
+        for task in (*self._listeners, *self._serving, *([self._returning] if self._returning else ())):
             task.cancel()
+        self._process.close()
         with suppress(OSError):
             await self._disconnect()
         self._depths.close()

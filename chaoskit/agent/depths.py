@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
-from chaoskit.proxy import ClientError, Inquirer, Login
+from chaoskit.proxy import ClientError, Inquirer, Login, Outage
 
 # After a message the broker is left in peace for a moment, and asked once more when it must have noticed everything:
 # what a dead consumer had not acknowledged comes back to the queue somewhat later than its connection ends.
@@ -19,7 +19,7 @@ _ANSWER_S = 5.0
 
 
 class Depths:
-    """Asks the broker at `upstream` about the queues that were `noticed`.
+    """Asks the broker at `upstream` about the queues that were `noticed`, unless it is known to be away (`outage`).
 
     `tell` gets `{queue: [ready, unacknowledged, consumers]}`; `unacked` says what the proxies know of.
     """
@@ -29,8 +29,10 @@ class Depths:
         upstream: tuple[str, int],
         unacked: Callable[[], Counter[str]],
         tell: Callable[[Mapping[str, list[int]]], None],
+        outage: Outage | None = None,
     ) -> None:
         self._upstream, self._unacked, self._tell = upstream, unacked, tell
+        self._outage = outage or Outage()
         self._login: Login | None = None
         self._inquirer: Inquirer | None = None
         self._queues: set[str] = set()
@@ -72,7 +74,7 @@ class Depths:
     async def _report(self, known: Mapping[str, list[int]] | None) -> Mapping[str, list[int]] | None:
         """Ask and tell, unless something happened meanwhile or nothing is new; None when there is no answer."""
         at = self._activity
-        depths = await self.ask(self._depths)
+        depths = None if self._outage.is_away else await self.ask(self._depths)
         if depths is None:
             self._news.set()
             await asyncio.sleep(_RETRY_S)
@@ -105,6 +107,11 @@ class Depths:
             except (OSError, TimeoutError, ClientError):
                 self._disconnect()
                 return None
+
+    async def left(self) -> dict[str, int] | None:
+        """How many messages each queue holds that is still there, also of a broker that was away; None: no answer."""
+        depths = await self.ask(self._depths)
+        return None if depths is None else {queue: depth[0] + depth[1] for queue, depth in depths.items()}
 
     async def forget(self) -> None:
         """Delete every queue that was noticed: the next run finds an empty broker."""

@@ -66,9 +66,10 @@ class Desk:
         """Seconds of this machine's monotonic clock, by which every event is dated."""
         return time.monotonic()
 
-    async def do_front(self, host: str, ports: list[int]) -> None:
-        """Stand before the broker at `host`. Raises OSError."""
+    async def do_front(self, host: str, ports: list[int], pid: int) -> None:
+        """Stand before the broker at `host`; `pid` is its first process on this machine. Raises OSError."""
         self._broker = Broker(host, ports, self._peers, self._tell, self._decided)
+        self._broker.runs_as(pid)
         await self._broker.start()
 
     async def do_keep(self, volumes: list[str]) -> None:
@@ -82,7 +83,7 @@ class Desk:
             await self._broker.reset()
         await asyncio.to_thread(data_volumes.restore, volumes)
         loop = asyncio.get_running_loop()
-        self._steps = MessageSteps([MessageStep.from_json(step) for step in steps], self._alive)
+        self._steps = MessageSteps([MessageStep.from_json(step) for step in steps], self._alive, self._broker_up)
         if self._broker is not None:
             self._broker.begin(self._steps)
         self._station = Station(
@@ -157,6 +158,36 @@ class Desk:
         if self._broker is not None:
             self._broker.cut(program)
 
+    async def do_disconnect(self, program: str) -> None:
+        """Let nothing of a program through to the broker; its container's networks are the engine's part."""
+        if self._broker is not None:
+            self._broker.disconnect(program)
+
+    async def do_reconnect(self, program: str) -> None:
+        """Undo `disconnect`."""
+        if self._broker is not None:
+            self._broker.reconnect(program)
+
+    async def do_hurt_broker(self, kill: bool) -> None:
+        """The broker is about to end."""
+        if self._broker is not None:
+            self._broker.hurt(kill)
+
+    async def do_broker_ended(self) -> None:
+        """The broker's container has ended."""
+        if self._broker is not None:
+            self._broker.has_ended()
+
+    async def do_broker_started(self, pid: int) -> None:
+        """The broker's container was started again; an event says when the broker answers."""
+        if self._broker is not None:
+            self._broker.is_returning(pid)
+
+    async def do_await_broker(self) -> None:
+        """Wait until the broker answers."""
+        if self._broker is not None:
+            await self._broker.returned()
+
     async def do_send_late(self) -> None:
         """Publish the copies that were kept for the end."""
         if self._broker is not None:
@@ -177,6 +208,9 @@ class Desk:
 
     def _alive(self, program: str) -> bool:
         return program in self._pidfds
+
+    def _broker_up(self) -> bool:
+        return self._broker is not None and self._broker.is_up
 
     def _arrived(self, program: str, listener_fd: int) -> None:
         """A launcher has come. One that the engine started before we were told waits until we are."""
@@ -213,12 +247,22 @@ class Desk:
         point = f"{seen.program}/{seen.kind}:{seen.queue}#{seen.nth}"
         detail = f"message {seen.message_id}" if seen.message_id else ""
         for step in decision.due:
+            self._begin(step)
             struck = bool(step.signal) and self._signal(step.target, step.signal)
             self._tell("fired" if struck else "due", index=step.index, point=point)
         for index in decision.fired:
             self._tell("fired", index=index, point=point, detail=detail)
         for index in decision.failed:
             self._tell("failed", index=index, reason=f"another step already has the message at {point}")
+
+    def _begin(self, step: MessageStep) -> None:
+        """Do what has to be done while the message is held; the engine does the rest."""
+        if self._broker is None or not step.first:
+            return
+        if step.first == "disconnect":
+            self._broker.disconnect(step.target)
+        else:
+            self._broker.hurt(kill=step.first == "kill-broker")
 
     def _signal(self, program: str, number: int) -> bool:
         pidfd = self._pidfds.get(program)

@@ -6,9 +6,13 @@ proxy, while the message is held.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from chaoskit.proxy import FORWARD, Action, Cut, Delay, Drop, Duplicate, Seen
+
+# Kill the broker, know that it is about to end, let nothing of the target through.
+First = Literal["", "kill-broker", "broker", "disconnect"]
+_ON_BROKER = ("kill-broker", "broker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,7 @@ class MessageStep:
     """One step: the `nth` message (`event` on `queue`) and what happens to it.
 
     `kind` is what the proxy does (duplicate, delay, cut, drop). Without one, `target` is acted on: by the `signal`,
-    sent while the message is held, or (0) by the engine, a little later.
+    sent while the message is held, or (0) by the engine, a little later; `first` is what is done at once even then.
     """
 
     index: int
@@ -26,6 +30,7 @@ class MessageStep:
     target: str
     kind: str | None = None
     signal: int = 0
+    first: First = ""
     copies: int = 1
     late: bool = False
     seconds: float = 0.0
@@ -56,11 +61,16 @@ class Decision(NamedTuple):
 
 
 class MessageSteps:
-    """The steps that have not happened yet. `alive` says whether a program is running."""
+    """The steps that have not happened yet. `alive` says whether a program is running, `broker_up` the broker."""
 
-    def __init__(self, steps: list[MessageStep], alive: Callable[[str], bool]) -> None:
+    def __init__(
+        self, steps: list[MessageStep], alive: Callable[[str], bool], broker_up: Callable[[], bool] = lambda: True
+    ) -> None:
         self._waiting = {step.index: step for step in steps}
-        self._alive = alive
+        self._alive, self._broker_up = alive, broker_up
+
+    def _is_there(self, step: MessageStep) -> bool:
+        return self._broker_up() if step.first in _ON_BROKER else self._alive(step.target)
 
     def done(self, index: int) -> None:
         """A step has happened, or never will."""
@@ -79,7 +89,7 @@ class MessageSteps:
                 continue
             if step.kind is None:
                 # What a dying program still had under way passes by; a second kill of it would be no kill.
-                if seen.nth >= step.nth and self._alive(step.target):
+                if seen.nth >= step.nth and self._is_there(step):
                     due.append(step)
             elif seen.nth == step.nth:
                 (failed if action else fired).append(step.index)

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -22,6 +24,7 @@ from chaoskit.broker.core.vhost import VirtualHost
 _LOGGER = logging.getLogger(__name__)
 _REMEMBERED_INCIDENTS = 100
 _SHUTDOWN_GRACE_S = 0.2
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class EmbeddedBroker:
         self._vhost = VirtualHost(lambda: secrets.token_urlsafe(16), time.time() - time.monotonic())
         self._server: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_down = False
         self._idle = asyncio.Event()
         self._clients: set[_Client] = set()
         self._dirty: list[_Client] = []
@@ -93,11 +97,7 @@ class EmbeddedBroker:
         if server is None:
             return
         server.close()
-        now_s = time.monotonic()
-        for client in list(self._clients):
-            client.connection.force_close("broker forced connection closure with reason 'shutdown'", now_s)
-        self._flush_output()
-        await self._wait_for_clients(_SHUTDOWN_GRACE_S)
+        await self._say_goodbye()
         self._drop_everything()
         await self._wait_for_clients(_SHUTDOWN_GRACE_S)
         for handle in (self._flush, self._expiry):
@@ -107,6 +107,45 @@ class EmbeddedBroker:
         await server.wait_closed()
         # Another start may happen in another loop, and a reset in none at all.
         self._loop = None
+
+    async def _say_goodbye(self) -> None:
+        now_s = time.monotonic()
+        for client in list(self._clients):
+            client.connection.force_close("broker forced connection closure with reason 'shutdown'", now_s)
+        self._flush_output()
+        await self._wait_for_clients(_SHUTDOWN_GRACE_S)
+
+    # To be hurt ---------------------------------------------------------------------------------------------------
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it was stopped or has crashed: who connects is reset."""
+        return self._is_down
+
+    async def stop(self) -> None:
+        """End as after SIGTERM: tell every client, then keep what is durable, until `restart`. The port stays its own.
+
+        Durable queues keep their persistent messages; everything else is gone.
+        """
+        self._is_down = True
+        await self._say_goodbye()
+        self.crash()
+
+    def crash(self) -> None:
+        """End as after SIGKILL: reset every connection; what is left, and until when, is as with `stop`.
+
+        A real broker promises no more than the messages that it has confirmed; this one keeps all that it has read.
+        """
+        self._is_down = True
+        now_s = time.monotonic()
+        for client in list(self._clients):
+            client.reset(now_s)
+        self._vhost.forget_transient()
+        self.changed()
+
+    def restart(self) -> None:
+        """Serve again, after `stop` or `crash`."""
+        self._is_down = False
 
     async def _wait_for_clients(self, timeout_s: float) -> None:
         if self._clients:
@@ -211,6 +250,8 @@ class _Client(asyncio.Protocol):
         address = transport.get_extra_info("peername")
         self.peer = f"{address[0]}:{address[1]}" if address else "unknown"
         self._broker.joined(self)
+        if self._broker.is_down:
+            self.reset(time.monotonic())
         self._arm()
 
     def data_received(self, data: bytes) -> None:
@@ -234,6 +275,13 @@ class _Client(asyncio.Protocol):
         self.connection.lost("dropped by the broker", now_s)
         if self._transport is not None:
             self._transport.abort()
+
+    def reset(self, now_s: float) -> None:
+        """Break the connection as a dead process does that had unread data: with a TCP reset."""
+        connection: socket.socket | None = self._transport.get_extra_info("socket") if self._transport else None
+        if connection is not None and connection.fileno() >= 0:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.drop(now_s)
 
     def flush(self, now_s: float) -> None:
         """Hand collected output to the socket, and close it when the connection is over."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from chaoskit.checks import faults, liveness, repeats, verdicts, verifier
+from chaoskit.checks import broker, faults, liveness, repeats, verdicts, verifier
 from chaoskit.model.events import AnyEvent, RunStarted
 from chaoskit.model.exit_codes import ExitCode, worst
 from chaoskit.model.verdict import FaultRecord, Finding, Verdict
@@ -28,6 +28,7 @@ CHECKS: dict[str, Check] = {
     "faults-fired": lambda events, start: faults.unfired(events, start.plan),
     "repeats": lambda events, start: repeats.repeated(events, start.scenario),
     "verifier": lambda events, start: verifier.ended_badly(events, start.scenario),
+    "broker": lambda events, start: broker.lost_queues(events),
     "why-missing": lambda events, start: verifier.why_missing(events, start.scenario),
     "exits": lambda events, start: liveness.unexpected_exits(events, start.scenario),
 }

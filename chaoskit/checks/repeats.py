@@ -8,12 +8,14 @@ workers that acknowledge in the order in which they take.
 
 from collections.abc import Sequence
 
-from chaoskit.model.events import AnyEvent, FaultFired, Message, ProgramExited
+from chaoskit.model.events import AnyEvent, BrokerState, FaultFired, Message, NetworkState, ProgramExited
 from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.scenario import Scenario
 from chaoskit.model.verdict import Finding
 
 _Sent = tuple[str, str]
+# What may cost a worker the acknowledgement of a message, or the confirmation of a result: it has to send that again.
+_DISTURBANCES = FaultFired | ProgramExited | BrokerState | NetworkState
 
 
 class _Results:
@@ -47,7 +49,7 @@ def repeated(events: Sequence[AnyEvent], scenario: Scenario) -> list[Finding]:
     queue = scenario.verifier.results
     results = _Results()
     for event in events if queue else ():
-        if isinstance(event, FaultFired | ProgramExited):
+        if isinstance(event, _DISTURBANCES):
             results.disturbed()
         elif isinstance(event, Message) and event.program in scenario.target:
             if event.kind == "published" and event.queue == queue and event.id and not event.injected:

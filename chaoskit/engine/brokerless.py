@@ -29,6 +29,21 @@ class NoConnections:
     def cut(self, program: str) -> None:
         """There is no connection."""
 
+    def disconnect(self, program: str, for_s: float) -> None:
+        """There is no network that chaoskit knows of."""
+
+    def kill_broker(self, for_s: float) -> None:
+        """There is no broker."""
+
+    def stop_broker(self, for_s: float) -> None:
+        """There is no broker."""
+
+    def broker_up(self) -> bool:
+        return False
+
+    def mending(self) -> bool:
+        return False
+
     def send_late(self) -> bool:
         return False
 

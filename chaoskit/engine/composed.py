@@ -9,6 +9,7 @@ from chaoskit.engine.brokerless import NoConnections
 from chaoskit.engine.remote import RemoteConnections, RemoteTaps, message_steps
 from chaoskit.model.scenario import Scenario
 from chaoskit.runtime.compose.archives import unpack
+from chaoskit.runtime.compose.breaking import Breaking
 from chaoskit.runtime.compose.link import Event
 from chaoskit.runtime.compose.runtime import ComposeRuntime
 from chaoskit.runtime.compose.stack import Launcher, Stack
@@ -43,7 +44,8 @@ class ComposeBackend:
         tapped = stage.tapped and self.tap_unavailable() is None
         targets = tapped_programs(stage.scenario, executor) if tapped else set()
         taps = RemoteTaps(pipeline, executor, link, places, targets)
-        connections = RemoteConnections(pipeline, executor, link)
+        breaking = Breaking(self._stack, lambda program: runtime.container_of(program))
+        connections = RemoteConnections(pipeline, executor, link, breaking)
 
         def hear(event: Event) -> None:
             if event["event"] == "tap":
@@ -56,6 +58,7 @@ class ComposeBackend:
         runtime = ComposeRuntime(self._stack, stage.scenario, stage.run_dir, pipeline, taps, pipeline.lost)
         self._stack.lost, link.on_event = pipeline.lost, hear
         self._runtime, self._taps = runtime, taps
+        await self._stack.mend_broker()
         await link.ask(
             "begin",
             volumes=self._stack.volumes,

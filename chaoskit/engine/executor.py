@@ -19,14 +19,17 @@ from chaoskit.planning.schedule import Moment, moments
 
 
 class _LogWatch:
-    """A step that waits for the n-th matching line of its target, or the first after it that finds the target alive."""
+    """A step that waits for the n-th matching line of `program`, or the first after it that finds the target alive.
 
-    def __init__(self, index: int, program: str, at: AtLog) -> None:
+    A fault on the broker, which prints no line that we see, waits for one of any program (None).
+    """
+
+    def __init__(self, index: int, program: str | None, at: AtLog) -> None:
         self.index, self.program = index, program
         self._pattern, self._left = re.compile(at.pattern), at.nth
 
     def hit(self, event: LogLine) -> bool:
-        if event.program == self.program and self._pattern.search(event.text):
+        if self.program in (None, event.program) and self._pattern.search(event.text):
             self._left -= 1
             return self._left <= 0
         return False
@@ -41,10 +44,21 @@ class Executor:
     def __init__(self, pipeline: Pipeline, plan: Plan, table: Mapping[str, Fault]) -> None:
         self.pipeline, self.plan, self._table = pipeline, plan, table
         self.outstanding = {i for i, step in enumerate(plan.steps) if not isinstance(step.at, AtIntervals)}
-        self._logs = [_LogWatch(i, s.target, s.at) for i, s in enumerate(plan.steps) if isinstance(s.at, AtLog)]
+        self._logs = [
+            _LogWatch(i, None if self._is_on_broker(step) else step.target, step.at)
+            for i, step in enumerate(plan.steps)
+            if isinstance(step.at, AtLog)
+        ]
         self._messages = [(i, s.at) for i, s in enumerate(plan.steps) if isinstance(s.at, AtMessage)]
         self._timers: list[asyncio.TimerHandle] = []
         self._recurring: dict[int, asyncio.TimerHandle] = {}
+
+    def _is_on_broker(self, step: Step) -> bool:
+        return self._table[step.fault].target == "broker"
+
+    def _is_there(self, step: Step) -> bool:
+        """Whether what the step is to hurt is up, and not being hurt already."""
+        return self.pipeline.connections.broker_up() if self._is_on_broker(step) else self.pipeline.alive(step.target)
 
     def call_steps(self) -> list[tuple[int, Step]]:
         """The steps that the tap has to carry out."""
@@ -57,7 +71,8 @@ class Executor:
             if isinstance(step.at, AtTime):
                 self._timers.append(loop.call_later(step.at.time_s, self._act, i, f"{step.target} {step.at}"))
             elif isinstance(step.at, AtIntervals):
-                schedule = moments(self.plan, i, self.pipeline.scenario.select(step.target))
+                targets = (step.target,) if self._is_on_broker(step) else self.pipeline.scenario.select(step.target)
+                schedule = moments(self.plan, i, targets)
                 self._at_next(i, schedule, loop.time())
 
     def _at_next(self, i: int, schedule: Iterator[Moment], ready_at: float) -> None:
@@ -76,7 +91,7 @@ class Executor:
         """Do step `i` to the program whose turn it is; one that is dead just then is left out."""
         step = msgspec.structs.replace(self.plan.steps[i], target=moment.target)
         act = self._table[step.fault].act
-        if act is not None and self.pipeline.alive(moment.target):
+        if act is not None and self._is_there(step):
             act(step, self.pipeline)
             point = f"{moment.target} {moment.t_s:.3f} s after the pipeline is ready"
             self.pipeline.emit(FaultFired(self.pipeline.now_s(), i, point, target=moment.target))
@@ -103,7 +118,7 @@ class Executor:
         if isinstance(event, LogLine):
             for watch in self._logs:
                 hit = watch.index in self.outstanding and watch.hit(event)
-                if hit and self.pipeline.alive(event.program):
+                if hit and self._is_there(self.plan.steps[watch.index]):
                     self._act(watch.index, f"{event.program}/{event.life}/log:{event.text}")
 
     def on_message(self, event: Message) -> MessageAction | None:
@@ -121,7 +136,7 @@ class Executor:
         point = f"{event.program}/{event.kind}:{event.queue}#{event.nth}"
         if on_message is None:
             # What a dying program still had under way passes by; a second kill of it would be no kill.
-            if event.nth >= nth and self.pipeline.alive(step.target):
+            if event.nth >= nth and self._is_there(step):
                 self._act(i, point)
         elif event.nth == nth and action is not None:
             self.failed(i, f"another step already has the message at {point}")
@@ -134,8 +149,10 @@ class Executor:
         """The tap has carried out step `i`."""
         self.outstanding.discard(i)
         step = self.plan.steps[i]
-        if self._table[step.fault].kills:
-            self.pipeline.hurts(step.target, restart=bool(step.options.get("restart", True)))
+        fault = self._table[step.fault]
+        if fault.kills:
+            grace_s = float(fault.option(step, "grace_s")) if "grace_s" in fault.options else None
+            self.pipeline.hurts(step.target, bool(step.options.get("restart", True)), grace_s)
         self.pipeline.emit(fired)
 
     def failed(self, i: int, reason: str) -> None:
@@ -155,7 +172,7 @@ class Executor:
         act = self._table[step.fault].act
         if i not in self.outstanding or act is None:
             return
-        if not self.pipeline.alive(step.target):
+        if not self._is_there(step):
             self.failed(i, f"{step.target} was not running at {point}")
             return
         act(step, self.pipeline)

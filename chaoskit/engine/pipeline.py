@@ -25,6 +25,8 @@ from chaoskit.model.scenario import Scenario, start_order
 from chaoskit.runtime.base import Runtime
 
 _JOURNALED_LINES = 20_000
+# A program that ends because its broker or its network is away is started again in this rhythm, and never given up.
+_BACKOFF_WITHOUT_BROKER_S = 0.5
 EventSink = Callable[[AnyEvent], None]
 
 
@@ -59,6 +61,21 @@ class Connections(Protocol):
 
     def cut(self, program: str) -> None: ...
 
+    def disconnect(self, program: str, for_s: float) -> None:
+        """Take the program's network away, and give it back so many seconds later."""
+
+    def kill_broker(self, for_s: float) -> None:
+        """SIGKILL the broker, and start it again so many seconds after its end."""
+
+    def stop_broker(self, for_s: float) -> None:
+        """Stop the broker in order, and start it again so many seconds after its end."""
+
+    def broker_up(self) -> bool:
+        """Whether the broker is there and nobody hurts it."""
+
+    def mending(self) -> bool:
+        """Whether the broker or a program's network is away because of a fault, and will be back."""
+
     def send_late(self) -> bool:
         """Send the copies that were kept for the end; whether there were any."""
 
@@ -85,6 +102,7 @@ class Pipeline:
         self._began = time.monotonic()
         self._lines: dict[str, int] = {}
         self._timers: set[asyncio.TimerHandle] = set()
+        self._graces: dict[str, asyncio.TimerHandle] = {}
 
     def attach(self, runtime: Runtime, connections: Connections) -> None:
         """Give it what it runs on; before `start`."""
@@ -127,11 +145,13 @@ class Pipeline:
     def program_exited(self, program: str, life: int, code: int) -> None:
         member = self.members[program]
         member.dies(self.now_s())
+        if program in self._graces:
+            self._graces.pop(program).cancel()
         hurt = member.hurt
         member.state = self._state_after_exit(member, code)
         self.emit(ProgramExited(self.now_s(), program, life, code, hurt, self.stopping))
         if member.state == "restarting":
-            backoff_s = 0.0 if hurt else member.crash_backoff_s()
+            backoff_s = self._backoff_s(member)
             if backoff_s is None:
                 member.state = "dead"
                 self.changed.set()
@@ -140,6 +160,11 @@ class Pipeline:
         elif hurt and not self.stopping:
             # Nobody starts it again, so what its end was to do to its files is done now: the verifier looks at them.
             self.before_restart(program)
+
+    def _backoff_s(self, member: Member) -> float | None:
+        if member.hurt:
+            return 0.0
+        return _BACKOFF_WITHOUT_BROKER_S if self.connections.mending() else member.crash_backoff_s()
 
     def _state_after_exit(self, member: Member, code: int) -> State:
         if self.stopping or member.stay_dead:
@@ -245,20 +270,22 @@ class Pipeline:
         """Whether a life is running that nothing has ended yet."""
         return self.runtime.running(program) and not self.members[program].hurt
 
-    def hurts(self, program: str, restart: bool = True) -> bool:
-        """Note that chaoskit is about to end this life; whether there is one to end."""
+    def hurts(self, program: str, restart: bool = True, grace_s: float | None = None) -> bool:
+        """Note that chaoskit is about to end this life, by force after `grace_s`; whether there is one to end."""
         member = self.members[program]
         if not self.alive(program):
             return False
         member.hurt, member.stay_dead = True, not restart
+        if grace_s is not None:
+            self._graces[program] = asyncio.get_running_loop().call_later(grace_s, self.runtime.kill, program)
         return True
 
     def kill(self, program: str, restart: bool = True) -> None:
         if self.hurts(program, restart):
             self.runtime.kill(program)
 
-    def stop(self, program: str) -> None:
-        if self.hurts(program):
+    def stop(self, program: str, restart: bool = True, grace_s: float = 10.0) -> None:
+        if self.hurts(program, restart, grace_s):
             self.runtime.terminate(program)
 
     def pause(self, program: str, for_s: float) -> None:
@@ -268,10 +295,24 @@ class Pipeline:
     def cut(self, program: str) -> None:
         self.connections.cut(program)
 
+    def disconnect(self, program: str, for_s: float) -> None:
+        self.connections.disconnect(program, for_s)
+
+    def kill_broker(self, for_s: float) -> None:
+        self.connections.kill_broker(for_s)
+
+    def stop_broker(self, for_s: float) -> None:
+        self.connections.stop_broker(for_s)
+
     # --- is there anything left to do? ---
 
     def settled(self) -> bool:
-        """Every program is where it will stay, those that consumed before consume again, no timer is pending."""
+        """Every program is where it will stay, those that consumed before consume again, no timer is pending.
+
+        Nothing of what they need is away either.
+        """
+        if self.connections.mending():
+            return False
         for name, member in self.members.items():
             if member.state == "waiting" and name == self.scenario.verifier.last:
                 continue
@@ -313,7 +354,7 @@ class Pipeline:
     async def close(self, grace_s: float) -> None:
         """Stop every program, then the proxies and the broker."""
         self.stopping = True
-        for timer in self._timers:
+        for timer in (*self._timers, *self._graces.values()):
             timer.cancel()
         try:
             await self.runtime.close(grace_s)

@@ -5,11 +5,13 @@ run here, in the order in which it happened there.
 """
 
 import signal
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from chaoskit import tap
 from chaoskit.engine.executor import Executor
+from chaoskit.engine.outages import Containers, Outages
 from chaoskit.engine.pipeline import Depth, Pipeline
 from chaoskit.engine.taps import Liaison
 from chaoskit.faults import TABLE
@@ -21,6 +23,8 @@ from chaoskit.runtime.compose.mounts import Place
 
 # Whether a fault's own act is no more than a signal, which the agent sends while the message is still held.
 _SIGNALS = {"kill": int(signal.SIGKILL), "stop": int(signal.SIGTERM)}
+# What the agent begins with while the message is held, of faults whose act is more than that.
+_FIRST = {"broker-kill": "kill-broker", "broker-restart": "broker", "disconnect": "disconnect"}
 
 
 class RemoteTaps:
@@ -88,13 +92,16 @@ class RemoteTaps:
 
 
 class RemoteConnections:
-    """Broker and proxies of a Compose run. Without a broker everything is always drained."""
+    """Broker and proxies of a Compose run; `outages` hurts networks and the broker itself."""
 
-    def __init__(self, pipeline: Pipeline, executor: Executor, link: AgentLink) -> None:
+    def __init__(self, pipeline: Pipeline, executor: Executor, link: AgentLink, containers: Containers) -> None:
         self._pipeline, self._executor, self._link = pipeline, executor, link
+        self.outages = Outages(pipeline, link, containers, self._contents)
         self._consumers: dict[str, list[str]] = {}
         self._queues: dict[str, Depth] = {}
         self._consumed: set[str] = set()
+        # How many messages each queue holds: what the broker said last, and what has happened since then.
+        self._inside: Counter[str] = Counter()
         # What the broker said last is worth nothing once something else has happened.
         self._fresh = True
         self._held, self._late = False, 0
@@ -111,6 +118,7 @@ class RemoteConnections:
             "failed": lambda event: self._executor.failed(event["index"], event["reason"]),
             "due": lambda event: self._executor.act_now(event["index"], event["point"]),
             "tap-failed": self._on_tap_failed,
+            "broker": lambda event: self.outages.broker_answers(event["queues"]),
             "broken": lambda event: self._pipeline.lost("the agent", event["reason"]),
         }
         handler = handlers.get(event["event"])
@@ -122,6 +130,7 @@ class RemoteConnections:
 
     def _on_message(self, event: Event) -> None:
         self._fresh = False
+        self._inside[event["queue"]] += {"published": 1, "acked": -1, "rejected": -1}.get(event["kind"], 0)
         self._pipeline.emit(
             Message(
                 self._pipeline.now_s(event["t_s"]),
@@ -144,12 +153,16 @@ class RemoteConnections:
             self._pipeline.lost("broker", detail)
         elif kind == "copy-lost":
             self._pipeline.lost("proxy", f"a copy could not be sent: {detail}")
+        elif kind == "copy-away":
+            now_s = self._pipeline.now_s(event["t_s"])
+            self._pipeline.emit(Flag(now_s, "broker", f"a copy was lost with the broker: {detail}"))
         elif kind == "opaque":
             now_s = self._pipeline.now_s(event["t_s"])
             self._pipeline.emit(Flag(now_s, program, "speaks no AMQP to the broker: its messages are unseen"))
 
     def _on_depths(self, event: Event) -> None:
         self._queues = {name: Depth(*depth) for name, depth in event["queues"].items()}
+        self._inside = Counter({name: depth.ready + depth.unacked for name, depth in self._queues.items()})
         self._held, self._late = event["held"], event["late"]
         self._fresh = True
 
@@ -163,6 +176,9 @@ class RemoteConnections:
         if index in self._executor.outstanding:
             t_s = self._pipeline.now_s(event["t_s"])
             self._executor.call_fired(index, FaultFired(t_s, index, event["point"], detail=event.get("detail", "")))
+
+    def _contents(self) -> dict[str, int]:
+        return {name: max(count, 0) for name, count in self._inside.items()}
 
     # --- what the pipeline asks ---
 
@@ -198,6 +214,21 @@ class RemoteConnections:
     def cut(self, program: str) -> None:
         self._link.tell("cut", program=program)
 
+    def disconnect(self, program: str, for_s: float) -> None:
+        self.outages.disconnect(program, for_s)
+
+    def kill_broker(self, for_s: float) -> None:
+        self.outages.hurt_broker(for_s, kill=True)
+
+    def stop_broker(self, for_s: float) -> None:
+        self.outages.hurt_broker(for_s, kill=False)
+
+    def broker_up(self) -> bool:
+        return not self.outages.of_broker
+
+    def mending(self) -> bool:
+        return self.outages.any()
+
     def send_late(self) -> bool:
         if not self._late:
             return False
@@ -206,6 +237,7 @@ class RemoteConnections:
         return True
 
     async def close(self) -> None:
+        await self.outages.close()
         try:
             await self._link.ask("end")
         except EnvironmentProblem as error:
@@ -232,5 +264,6 @@ def message_steps(executor: Executor) -> list[dict[str, Any]]:
             made |= {"kind": action.kind, "copies": action.copies, "late": action.late, "seconds": action.seconds}
         else:
             made["signal"] = _SIGNALS.get(step.fault, 0)
+            made["first"] = _FIRST.get(step.fault, "")
         steps.append(made)
     return steps

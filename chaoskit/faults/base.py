@@ -13,11 +13,13 @@ from chaoskit.model.plan import Step
 from chaoskit.model.scenario import Scalar
 from chaoskit.model.triggers import OPERATIONS, AtCall, TriggerKind
 
-TargetKind = Literal["program", "queue"]
+TargetKind = Literal["program", "queue", "broker"]
+# What a step calls the broker, of which there is one, whatever its service is called.
+BROKER = "broker"
 
 
 class Hands(Protocol):
-    """What faults can do to programs. Every call begins its work at once and does not wait."""
+    """What faults can do to programs and to the broker. Every call begins its work at once and does not wait."""
 
     def kill(self, program: str, restart: bool = True) -> None:
         """SIGKILL every process of the program; `restart` False leaves it dead."""
@@ -25,11 +27,20 @@ class Hands(Protocol):
     def pause(self, program: str, for_s: float) -> None:
         """Stop the program's processes for a while (SIGSTOP, then SIGCONT)."""
 
-    def stop(self, program: str) -> None:
-        """Ask the program to end (SIGTERM); it is started again as after a kill."""
+    def stop(self, program: str, restart: bool = True, grace_s: float = 10.0) -> None:
+        """Ask the program to end (SIGTERM, SIGKILL when it has not after the grace), as `kill` otherwise."""
 
     def cut(self, program: str) -> None:
         """Break the program's connections to the broker now."""
+
+    def disconnect(self, program: str, for_s: float) -> None:
+        """Take the program's network away, without closing anything, and give it back after a while."""
+
+    def kill_broker(self, for_s: float) -> None:
+        """SIGKILL the broker; it is started again so many seconds after its end."""
+
+    def stop_broker(self, for_s: float) -> None:
+        """Ask the broker to end in order; it is started again so many seconds after its end."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from chaoskit.faults.base import Fault, Option
+from chaoskit.faults.base import BROKER, Fault, Option
 from chaoskit.model.errors import UsageError
 from chaoskit.model.plan import Plan, Step
 from chaoskit.model.scenario import Scalar, Scenario
@@ -24,11 +24,19 @@ def _problem(step: Step, scenario: Scenario, fault: Fault) -> tuple[str, str]:
     """What is wrong with a step and in which field of it; two empty strings when nothing is."""
     if fault.target == "program" and (problem := _bad_program(step, scenario)):
         return problem, fault.name
+    if fault.target == "broker" and step.target != BROKER:
+        return f"{fault.name} hurts the broker, which a plan calls `{BROKER}`, not {step.target!r}", fault.name
+    if fault.target == "broker" and scenario.given_broker is not None:
+        return f"the broker at {scenario.given_broker} is yours: chaoskit hurts its own broker only", fault.name
     if not scenario.broker and _needs_broker(step, fault):
         return f"{scenario.name} has no broker (`broker: false`): there is no message and no connection", fault.name
+    if fault.target == "broker" and not isinstance(scenario.broker, bool):
+        return "the broker is not chaoskit's (`broker` says where it is), so it is not hurt", fault.name
     if not isinstance(step.at, fault.triggers):
         takes = ", ".join(key for kind in fault.triggers for key in kind.KEYS)
         return f"{fault.name} does not take this trigger (it takes: {takes})", "at"
+    if fault.target == "broker" and isinstance(step.at, AtMessage) and step.at.queue == step.target:
+        return "the broker has many queues: name one, such as {published: queue-1-2, nth: 2}", "at"
     if isinstance(step.at, AtCall) and step.at.op not in fault.operations:
         return f"{fault.name} does not happen at a {step.at.op} (but at: {', '.join(fault.operations)})", "at"
     for name, value in step.options.items():

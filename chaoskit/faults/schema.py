@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chaoskit.faults import TABLE
-from chaoskit.faults.base import Fault, Option
+from chaoskit.faults.base import BROKER, Fault, Option
 from chaoskit.model.schema import DIALECT, Schema
 from chaoskit.model.triggers import DURATION, AtCall, AtIntervals, AtLog, AtMessage, AtTime, TriggerKind
 
@@ -44,7 +44,8 @@ def plan_schema() -> Schema:
 
 
 def _step(fault: Fault) -> Schema:
-    target = {**_TEXT, "description": f"{fault.summary}. The {fault.target} that is hurt."}
+    kind = {"const": BROKER} if fault.target == "broker" else _TEXT
+    target = {**kind, "description": f"{fault.summary}. The {fault.target} that is hurt."}
     alternatives = [trigger for kind in fault.triggers for trigger in _triggers(kind, fault)]
     at = {"description": "When: names one trigger.", "anyOf": alternatives}
     options = {name: _option(option) for name, option in fault.options.items()}
@@ -67,7 +68,9 @@ def _triggers(kind: TriggerKind, fault: Fault) -> list[Schema]:
     """A schema for each key that names a trigger of this kind."""
     if kind is AtCall:
         return [_call(op) for op in kind.KEYS if op in fault.operations]
-    return [_BUILDERS[kind](key) for key in kind.KEYS]
+    # `message: 2` counts the messages of the queue that is the target, and the broker is none.
+    keys = [key for key in kind.KEYS if key != "message" or fault.target != "broker"]
+    return [_BUILDERS[kind](key) for key in keys]
 
 
 def _call(op: str) -> Schema:

@@ -141,6 +141,23 @@ class EnvironmentLost(Event, frozen=True, tag="environment-lost"):
     reason: str
 
 
+class BrokerState(Event, frozen=True, tag="broker"):
+    """A fault has taken the broker down, or it answers again. `queues` has how many messages each queue holds then.
+
+    Messages that are delivered and not acknowledged count too. A queue that is not named is not there.
+    """
+
+    up: bool
+    queues: dict[str, int] = {}
+
+
+class NetworkState(Event, frozen=True, tag="network"):
+    """A fault has taken the program's network away, or it has it again."""
+
+    program: str
+    up: bool
+
+
 class Flag(Event, frozen=True, tag="flag"):
     """Something that limits what the run can claim, such as a shared mapping that the tap cannot see."""
 
@@ -172,6 +189,8 @@ AnyEvent: TypeAlias = (
     | FileLater
     | FaultFailed
     | EnvironmentLost
+    | BrokerState
+    | NetworkState
     | Flag
     | RunEnded
 )

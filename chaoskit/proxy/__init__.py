@@ -23,6 +23,7 @@ from chaoskit.proxy.events import (
 )
 from chaoskit.proxy.injector import Injector
 from chaoskit.proxy.inquirer import Depth, Inquirer
+from chaoskit.proxy.outage import Outage
 from chaoskit.proxy.server import Proxy
 from chaoskit.proxy.topology import Topology
 
@@ -44,6 +45,7 @@ __all__ = [
     "Login",
     "OnChange",
     "OnMessage",
+    "Outage",
     "Proxy",
     "Seen",
     "Topology",

@@ -13,7 +13,16 @@ from typing import Literal, NamedTuple
 
 Kind = Literal["published", "delivered", "acked", "nacked", "rejected", "returned", "confirmed", "unconfirmed"]
 ChangeKind = Literal[
-    "connected", "disconnected", "refused", "consuming", "cancelled", "opaque", "copy-sent", "copy-lost"
+    "connected",
+    "disconnected",
+    "refused",
+    "away",
+    "consuming",
+    "cancelled",
+    "opaque",
+    "copy-sent",
+    "copy-lost",
+    "copy-away",
 ]
 
 PREVIEW_BYTES = 64
@@ -60,9 +69,10 @@ class Change:
     """Something other than a message: `detail` is a queue, an address or a reason, in one line.
 
     kind: "connected" and "disconnected" (one connection of the program, on both sides of the proxy), "refused" (the
-    broker could not be reached, the program saw its connection close), "consuming" and "cancelled" (a consumer; the
-    end of its channel or connection counts as cancelled), "opaque" (bytes that are no AMQP pass unread from here on),
-    "copy-sent" (a duplicate, confirmed by the broker) and "copy-lost" (one that was asked for and was not published).
+    broker could not be reached, the program saw its connection close), "away" (the same, because the broker or the
+    program's network was hurt), "consuming" and "cancelled" (a consumer; the end of its channel or connection counts as
+    cancelled), "opaque" (bytes that are no AMQP pass unread from here on), "copy-sent" (a duplicate, confirmed by the
+    broker), "copy-lost" (one that was asked for and was not published) and "copy-away" (one lost with a hurt broker).
     """
 
     kind: ChangeKind

@@ -25,6 +25,7 @@ from chaoskit.proxy.events import (
     Seen,
 )
 from chaoskit.proxy.lane import Copy
+from chaoskit.proxy.outage import Outage
 from chaoskit.proxy.publisher import Publisher
 from chaoskit.proxy.topology import Topology, name_unresolved
 
@@ -43,6 +44,7 @@ class Injector:
         on_change: OnChange | None = None,
         counts: Counts | None = None,
         topology: Topology | None = None,
+        outage: Outage | None = None,
         timeout_s: float = 5.0,
     ) -> None:
         self._upstream = upstream
@@ -51,6 +53,7 @@ class Injector:
         self._login = Login(user, password, virtual_host)
         self._counts = counts or Counts()
         self._topology = topology or Topology()
+        self._outage = outage or Outage()
         self._timeout_s = timeout_s
         self._waiting: deque[Copy] = deque()
         self._late: deque[Copy] = deque()
@@ -126,10 +129,12 @@ class Injector:
             copy = self._waiting.popleft()
             for left in reversed(range(copy.count)):
                 self._publishing = True
+                outages = self._outage.count
                 problem = await self._publish(copy)
                 # Whoever hears of the last copy finds `busy` false already.
                 self._publishing = left > 0
-                self._tell("copy-lost" if problem else "copy-sent", problem or ", ".join(self._queues(copy)))
+                lost: ChangeKind = "copy-away" if self._outage.explains(outages) else "copy-lost"
+                self._tell(lost if problem else "copy-sent", problem or ", ".join(self._queues(copy)))
 
     async def _publish(self, copy: Copy) -> str:
         """Publish once; the reason when that failed, else an empty string."""

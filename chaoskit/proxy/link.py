@@ -172,6 +172,8 @@ class Link:
         """Is set when both sockets are closed."""
         self._sockets: set[End] = set()
         self._copies = 0
+        self._frozen = False
+        self._kept: list[tuple[End, Output]] = []
 
     def other(self, end: End) -> End:
         """The opposite end."""
@@ -205,8 +207,29 @@ class Link:
         self.client.release("connecting")
         return self.connected
 
+    def freeze(self) -> None:
+        """Let nothing through and close nothing, until `thaw`. A link that is at its end comes to it."""
+        if self.connected:
+            self._frozen = True
+            self.client.hold("network")
+            self.broker.hold("network")
+
+    def thaw(self) -> None:
+        """Go on where `freeze` stopped it."""
+        if not self._frozen:
+            return
+        self._frozen = False
+        kept, self._kept = self._kept, []
+        for source, out in kept:
+            self.apply(source, out)
+        self.client.release("network")
+        self.broker.release("network")
+
     def apply(self, source: End, out: Output) -> None:
-        """Do what a lane of `source` wants done."""
+        """Do what a lane of `source` wants done; what was read before the network went is kept until it is back."""
+        if self._frozen:
+            self._kept.append((source, out))
+            return
         target = self.other(source)
         target.write(out.chunks)
         for copy in out.copies:
@@ -249,6 +272,7 @@ class Link:
 
     def reset(self) -> None:
         """Break both connections at once; nothing that is still here goes on."""
+        self._kept.clear()
         self._conversation.stop()
         self._conversation.close()
         self.client.reset()

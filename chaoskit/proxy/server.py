@@ -17,6 +17,7 @@ from chaoskit.proxy.events import Change, ChangeKind, Counts, OnChange, OnLogin,
 from chaoskit.proxy.injector import Injector
 from chaoskit.proxy.lane import Copy
 from chaoskit.proxy.link import End, Link
+from chaoskit.proxy.outage import Outage
 from chaoskit.proxy.topology import Topology
 
 HOLD_LIMIT_BYTES = 64 << 20
@@ -30,7 +31,8 @@ class Proxy:
 
     on_message: called for each message before its bytes go on, answers what to do. on_change: called when
     connections and consumers come and go. injector: publishes duplicates; without one they are reported as lost.
-    on_login: called with who the program is to the broker, for each connection.
+    on_login: called with who the program is to the broker, for each connection. outage: says when a broker that does
+    not answer was hurt on purpose.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Proxy:
         topology: Topology | None = None,
         injector: Injector | None = None,
         on_login: OnLogin | None = None,
+        outage: Outage | None = None,
         listen_host: str = "127.0.0.1",
         listen_port: int = 0,
         hold_limit_bytes: int = HOLD_LIMIT_BYTES,
@@ -56,6 +59,8 @@ class Proxy:
         self._topology = topology or Topology()
         self._injector = injector
         self._on_login = on_login
+        self._outage = outage or Outage()
+        self._cut_off = False
         self._listen = (listen_host, listen_port)
         self._hold_limit_bytes = hold_limit_bytes
         self._server: asyncio.Server | None = None
@@ -79,6 +84,11 @@ class Proxy:
         """Whether a message is held back by a Delay right now."""
         return any(link.delaying for link in self._links)
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether the program is without a network."""
+        return self._cut_off
+
     def consumers(self) -> set[str]:
         """The queues that the program consumes from right now (the broker's consume-ok was seen)."""
         return {queue for link in self._links for queue in link.consumers()}
@@ -99,6 +109,18 @@ class Proxy:
         """Break every connection now; new ones are accepted."""
         for link in list(self._links):
             link.reset()
+
+    def disconnect(self) -> None:
+        """Let nothing through any more, in either direction, and close nothing; new connections are reset."""
+        self._cut_off = True
+        for link in list(self._links):
+            link.freeze()
+
+    def reconnect(self) -> None:
+        """Let everything through again, what was held first."""
+        self._cut_off = False
+        for link in list(self._links):
+            link.thaw()
 
     async def close(self) -> None:
         """Stop listening and break every connection; returns when all sockets are closed."""
@@ -133,15 +155,23 @@ class Proxy:
         return link.client
 
     async def _connect(self, link: Link) -> None:
+        if self._cut_off or self._outage.is_away:
+            link.reset()
+            self._tell("away", "its network is gone" if self._cut_off else "the broker is down")
+            return
         host, port = self._upstream
+        outages = self._outage.count
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 await asyncio.get_running_loop().create_connection(lambda: link.broker, host, port)
         except (OSError, TimeoutError) as error:
             link.reset()
-            self._tell("refused", f"{host}:{port}: {error or 'no answer'}")
+            kind: ChangeKind = "away" if self._outage.explains(outages) else "refused"
+            self._tell(kind, f"{host}:{port}: {error or 'no answer'}")
             return
-        if link.join():
+        if self._cut_off:
+            link.reset()
+        elif link.join():
             self._tell("connected")
 
     def _publish_copy(self, copy: Copy, then: Callable[[], None]) -> None:

@@ -1,6 +1,7 @@
 """What the programs of this scenario share: settings from the environment, SIGTERM, a connection that comes back.
 
-Plain pika, one connection and one channel at a time. It does not know what the messages mean.
+Plain pika, one connection and one channel at a time. With DURABLE=true queues and messages outlive the broker,
+HEARTBEAT_S says how soon a network that is gone is noticed. It does not know what the messages mean.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,10 +21,10 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 5.0
-_HEARTBEAT_S = 20
 _CONNECT_TIMEOUT_S = 5
 _BLOCKED_TIMEOUT_S = 30
 _NOT_FOUND = 404
+_FORCED = 320
 
 
 def say(program: str, line: str) -> None:
@@ -44,6 +46,14 @@ def text_setting(name: str, default: str | None = None) -> str:
     if not text:
         sys.exit(f"{name} is not set; set it in the environment")
     return text
+
+
+def flag_setting(name: str) -> bool:
+    """Return whether the environment says true; it says false when it says nothing."""
+    text = os.environ.get(name, "false")
+    if text not in ("true", "false"):
+        sys.exit(f"{name} must be true or false, not {text!r}; set it in the environment")
+    return text == "true"
 
 
 def end_with_one_line(program: str) -> None:
@@ -103,7 +113,7 @@ def parameters() -> pika.ConnectionParameters:
         host=text_setting("RABBITMQ_HOST", "localhost"),
         port=number_setting("RABBITMQ_PORT", 5672),
         credentials=pika.PlainCredentials(user, password),
-        heartbeat=_HEARTBEAT_S,
+        heartbeat=number_setting("HEARTBEAT_S", 20),
         socket_timeout=_CONNECT_TIMEOUT_S,
         stack_timeout=2 * _CONNECT_TIMEOUT_S,
         blocked_connection_timeout=_BLOCKED_TIMEOUT_S,
@@ -122,7 +132,8 @@ def with_channel(program: str, work: Callable[[BlockingChannel], None]) -> None:
             with _channel(where) as channel:
                 backoff = Backoff()
                 return work(channel)
-        except pika.exceptions.AMQPError as error:
+        # A name that cannot be resolved is a network that is away.
+        except (pika.exceptions.AMQPError, socket.gaierror) as error:
             if _is_hopeless(error):
                 raise
             delay_s = backoff.next_delay_s()
@@ -144,21 +155,23 @@ def _channel(where: pika.ConnectionParameters) -> Iterator[BlockingChannel]:
             connection.close()
 
 
-def _is_hopeless(error: pika.exceptions.AMQPError) -> bool:
+def _is_hopeless(error: Exception) -> bool:
     if isinstance(error, pika.exceptions.ChannelClosedByBroker):
         return bool(error.reply_code != _NOT_FOUND)
     denied = (pika.exceptions.ProbableAuthenticationError, pika.exceptions.ProbableAccessDeniedError)
-    return isinstance(error, denied)
+    # A broker that dies during a login says nothing, and one that ends in order says that it does.
+    return isinstance(error, denied) and "ClosedByBroker" in str(error) and f"({_FORCED})" not in str(error)
 
 
 def declare(channel: BlockingChannel, queue: str) -> None:
-    """Declare a queue as all programs do: not durable, not exclusive, not auto-deleted."""
-    channel.queue_declare(queue, durable=False, exclusive=False, auto_delete=False)
+    """Declare a queue as all programs do: not exclusive, not auto-deleted, and durable where DURABLE says so."""
+    channel.queue_declare(queue, durable=flag_setting("DURABLE"), exclusive=False, auto_delete=False)
 
 
 def publish(channel: BlockingChannel, queue: str, message_id: str, body: bytes) -> None:
-    """Send one message and return when the broker has confirmed that it is in the queue."""
-    properties = pika.BasicProperties(content_type="application/json", message_id=message_id)
+    """Send one message and return when the broker has confirmed that it is in the queue, on disk if it is DURABLE."""
+    mode = pika.DeliveryMode.Persistent.value if flag_setting("DURABLE") else None
+    properties = pika.BasicProperties(content_type="application/json", message_id=message_id, delivery_mode=mode)
     channel.basic_publish("", queue, body, properties, mandatory=True)
 
 

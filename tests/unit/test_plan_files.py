@@ -187,6 +187,6 @@ def test_a_plan_names_each_fault_of_the_table_with_each_trigger_it_takes() -> No
     examples: dict[type[Trigger], str] = {kind: kind.example for kind in KINDS}
     for fault in TABLE.values():
         for kind in fault.triggers:
-            target = "worker-2" if fault.target == "program" else "queue-1-2"
+            target = {"program": "worker-2", "queue": "queue-1-2", "broker": "broker"}[fault.target]
             plan = parse(f"steps: [{{{fault.name}: {target}, at: {examples[kind]}}}]")
             assert plan.steps[0].fault == fault.name

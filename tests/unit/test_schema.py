@@ -111,7 +111,8 @@ def test_every_fault_validates_with_its_options_at_their_defaults(fault: Any) ->
     kind = fault.triggers[0]
     key = next(key for key in kind.KEYS if kind.KEYS[0] != "write" or key in fault.operations)
     at = {key: 1 if key in ("message", "time_s") else "x"}
-    step = {fault.name: "x", "at": at, **{name: option.default for name, option in fault.options.items()}}
+    target = "broker" if fault.target == "broker" else "x"
+    step = {fault.name: target, "at": at, **{name: option.default for name, option in fault.options.items()}}
     assert errors(PLAN, {"steps": [step]}) == []
     assert errors(PLAN, {"steps": [{**step, "surprise": 1}]}) != []
 

@@ -13,6 +13,7 @@ from chaoskit.broker.core.errors import AmqpError, Reply
 
 _ONLY_DELIVERY_MODE = b"\x10\x00"
 _NOTHING = b"\x00\x00"
+_PERSISTENT = 2
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}", re.ASCII)
 # Ten years of 365 days, RabbitMQ's limit for every timer.
 MAX_TIME_TO_LIVE_MS = 10 * 365 * 86_400_000
@@ -46,6 +47,13 @@ class Message:
     expiration_ms: int | None = None
     deaths: tuple[Death, ...] = ()
     first_death: Death | None = None
+
+    @property
+    def persistent(self) -> bool:
+        """Whether it was published with delivery mode 2, so that a durable queue keeps it over a restart."""
+        if self.properties == _NOTHING:
+            return False
+        return wire.decode_properties(self.properties).delivery_mode == _PERSISTENT
 
 
 def read_message(publish: wire.Publish, properties: bytes, body: bytes, user: str) -> Message:

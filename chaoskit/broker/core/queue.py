@@ -168,6 +168,10 @@ class Queue:
             dead = [self.ready.popleft() for _ in range(len(self.ready) - limit)]
             self._on_dead(self, dead, "maxlen")
 
+    def forget_transient(self) -> None:
+        """Drop what a broker that was down does not find on its disk."""
+        self.ready = deque(entry for entry in self.ready if entry.message.persistent)
+
     def purge(self) -> int:
         """Drop what is ready; how many messages that were."""
         count = len(self.ready)

@@ -56,6 +56,19 @@ class VirtualHost:
         self._dead.clear()
         self.exchanges = {name: Exchange(name, kind, True, False, {}) for name, kind in _PREDECLARED.items()}
 
+    def forget_transient(self) -> None:
+        """Back to what a broker finds when it is started again: what is durable, and persistent messages in it.
+
+        Every connection has to be gone. Source: RabbitMQ's guides "Queues" (durability) and "Publishers" (delivery
+        mode).
+        """
+        for queue in list(self.queues.values()):
+            if queue.durable:
+                queue.forget_transient()
+            else:
+                self.delete_queue(queue)
+        self.exchanges = {name: exchange for name, exchange in self.exchanges.items() if exchange.durable}
+
     def queue(self, name: str, user: object) -> Queue:
         """The queue as the connection `user` may use it; raises AmqpError 404, or 405 when another one owns it."""
         queue = self.queues.get(name)

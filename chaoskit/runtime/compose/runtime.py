@@ -122,6 +122,10 @@ class ComposeRuntime:
         ended = self._running.get(program)
         return ended is not None and not ended.is_set()
 
+    def container_of(self, program: str) -> str:
+        """The container of a program that has been started."""
+        return self._containers[program]
+
     # --- signals ---
 
     def kill(self, program: str) -> None:

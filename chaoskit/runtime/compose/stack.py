@@ -10,7 +10,7 @@ import contextlib
 import os
 import platform
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ import docker
 
 from chaoskit.agent.wire import AMQP_PORT, LAUNCHER, SOCKETS
 from chaoskit.model.errors import EnvironmentProblem
-from chaoskit.model.scenario import Scenario
-from chaoskit.runtime.compose import agent_files, clones, command, engine, labels, leftovers, networks, project
+from chaoskit.model.scenario import Scenario, as_text
+from chaoskit.runtime.compose import agent_files, clones, command, engine, labels, leftovers, networks, owners, project
 from chaoskit.runtime.compose.clones import Changes, Template
 from chaoskit.runtime.compose.link import AgentLink
 from chaoskit.runtime.compose.mounts import Place
@@ -49,6 +49,8 @@ class Stack:
         self._templates: dict[str, Template] = {}
         self._names: dict[str, str] = {}
         self._made = 0
+        # A run that was given up may leave the broker down, and the next one needs it.
+        self.broker_is_broken = False
 
     @property
     def client(self) -> docker.DockerClient:
@@ -67,17 +69,23 @@ class Stack:
         self._client = await asyncio.to_thread(engine.connect)
         self._files = self._compose_files()
         resolved = await command.resolve(self._files, self._variables())
-        self._project = project.transform(resolved, self._changes())
+        missing = await asyncio.to_thread(command.missing, resolved)
+        self._project = project.transform(resolved, self._changes(missing))
         self.notes = list(self._project.notes)
         self._progress(f"making the containers of {self._files.files[0].name}", False)
         await self._compose("create", "--build", doing="making the containers", timeout_s=_BUILD_S)
         await asyncio.to_thread(self._read_templates)
-        agent, _ = await asyncio.gather(asyncio.to_thread(self._make_agent), self._start_backing())
+        broker = self._project.broker
+        # Whatever else stands behind the programs may look for the broker at its first step, and finds the agent there.
+        others = [service for service in self._project.backing if service != broker]
+        agent, _ = await asyncio.gather(asyncio.to_thread(self._make_agent), self._start([broker] if broker else []))
         await self.link.open(["docker", "start", "--attach", "--interactive", agent])
         if reason := self.link.hello["tap"]:
             self._progress(f"no tap on the engine's machine: {reason}", False)
         if self._project.broker is not None:
-            await self.link.ask("front", host=project.BROKER_ADDRESS, ports=await asyncio.to_thread(self._ports))
+            ports, pid = await asyncio.to_thread(self._ports), await self.broker_pid()
+            await self.link.ask("front", host=project.BROKER_ADDRESS, ports=ports, pid=pid)
+        await self._start(others)
         await self.link.ask("keep", volumes=list(self._project.volumes))
 
     def _compose_files(self) -> command.Files:
@@ -90,9 +98,9 @@ class Stack:
 
     def _variables(self) -> dict[str, str]:
         """What fills the project's ${VARIABLES}: the parameters, as with `NUM_CHUNKS=5 docker compose up`."""
-        return {name: str(value) for name, value in self._scenario.parameters.items()}
+        return {name: as_text(value) for name, value in self._scenario.parameters.items()}
 
-    def _changes(self) -> project.Changes:
+    def _changes(self, missing: Collection[str]) -> project.Changes:
         scenario = self._scenario
         assert scenario.compose is not None
         programs = {
@@ -107,9 +115,10 @@ class Stack:
             programs=programs,
             agent=_agent_service(),
             broker=scenario.compose.broker,
-            has_broker=scenario.broker,
+            has_broker=bool(scenario.broker),
             engine_restarts=scenario.restart == "engine",
             profiles=scenario.compose.profiles,
+            missing=missing,
         )
 
     async def _compose(self, *arguments: str, doing: str, timeout_s: float) -> None:
@@ -146,16 +155,19 @@ class Stack:
             machine = str(self._client.info().get("Architecture", platform.machine()))
             folder, _, launcher = LAUNCHER.rpartition("/")
             api.put_archive(made, folder, clones.tar_of(launcher, self._launcher(machine), 0o755))
+            for service, placed in self._project.programs.items():
+                owners.give(self._client, self._names[service], made, placed.fresh)
         return name
 
-    async def _start_backing(self) -> None:
-        if not self._project.backing:
+    async def _start(self, services: Sequence[str]) -> None:
+        """Have Compose start services, in its order, and wait until each is up. Raises EnvironmentProblem."""
+        if not services:
             return
-        self._progress(f"starting {', '.join(self._project.backing)}", False)
-        await self._compose("up", "--detach", "--no-build", *self._project.backing, doing="starting", timeout_s=_UP_S)
+        self._progress(f"starting {', '.join(services)}", False)
+        await self._compose("up", "--detach", "--no-build", *services, doing="starting", timeout_s=_UP_S)
         try:
             async with asyncio.timeout(_UP_S):
-                for service in self._project.backing:
+                for service in services:
                     await self._until_up(service)
         except TimeoutError:
             raise EnvironmentProblem(f"a service did not become healthy in {_UP_S:g} s") from None
@@ -169,7 +181,8 @@ class Stack:
             health = (state.get("Health") or {}).get("Status", "healthy")
             if state["Status"] == "exited" and state["ExitCode"] == 0:
                 return
-            if state["Status"] in ("exited", "dead"):
+            stays_dead = told["HostConfig"]["RestartPolicy"]["Name"] in ("", "no")
+            if state["Status"] in ("exited", "dead") and stays_dead:
                 raise EnvironmentProblem(f"{service} ended with code {state['ExitCode']}: {await self._tail(service)}")
             if state["Running"] and health == "healthy":
                 return
@@ -186,6 +199,39 @@ class Stack:
         with engine.problems("reading the broker's container"):
             told = self._client.api.inspect_container(self._names[self._project.broker])
         return networks.forwarded_ports(told, AMQP_PORT)
+
+    # --- the broker, hurt ---
+
+    @property
+    def broker_container(self) -> str:
+        """The id of the broker's container."""
+        assert self._project.broker is not None
+        return self._names[self._project.broker]
+
+    async def start_broker(self) -> int:
+        """Start the broker's container again; its first process id on the engine's machine, 0 when it ended at once."""
+        with engine.problems("starting the broker"):
+            await asyncio.to_thread(self._client.api.start, self.broker_container)
+            return await self.broker_pid()
+
+    async def broker_pid(self) -> int:
+        """The first process id of the broker on the engine's machine; 0 when it does not run."""
+        with engine.problems("looking at the broker"):
+            told = await asyncio.to_thread(self._client.api.inspect_container, self.broker_container)
+        return int(told["State"]["Pid"])
+
+    async def check_broker(self) -> None:
+        """Raises EnvironmentProblem, with its last lines, when the broker has ended."""
+        assert self._project.broker is not None
+        if not await self.broker_pid():
+            raise EnvironmentProblem(f"it ended after its start: {await self._tail(self._project.broker)}")
+
+    async def mend_broker(self) -> None:
+        """Start the broker when a run has left it down, and wait until it answers. Raises EnvironmentProblem."""
+        if self.broker_is_broken:
+            await self.start_broker()
+            await self.link.ask("await_broker")
+            self.broker_is_broken = False
 
     # --- programs ---
 
