@@ -57,6 +57,10 @@ def add_agent(document: dict[str, Any], broker: str | None, fields: Mapping[str,
     """Add the agent to a document, with these fields of its service, in front of the broker where there is one."""
     services: dict[str, Service] = document["services"]
     agent: Service = {"pid": "host", "user": "0:0", "restart": "no", "scale": 1, **fields}
+    # Where the engine maps users, processes of the host are seen without the map only; a profile of AppArmor would not
+    # let it look into programs that have another one.
+    agent["userns_mode"] = "host"
+    agent["security_opt"] = ["apparmor=unconfined"]
     agent["cap_add"] = sorted({"SYS_PTRACE", *fields.get("cap_add", ())})
     services[AGENT] = agent
     if broker is None:
