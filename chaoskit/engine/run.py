@@ -139,7 +139,14 @@ async def _control(request: Request, run_dir: RunDir, watcher: Watcher, backend:
 def _draw(request: Request, control: Sequence[AnyEvent]) -> Plan:
     if request.plan is not None:
         return request.plan
-    drawn = draw(request.seed, control, request.scenario.target, request.kills, request.duplicates, each=request.each)
+    drawn = draw(
+        request.seed,
+        control,
+        request.scenario.target,
+        request.kills,
+        request.duplicates,
+        each=request.each or request.scenario.restart == "none",
+    )
     return Plan(drawn.seed, (*drawn.steps, *request.recurring))
 
 
@@ -164,6 +171,9 @@ def _check(request: Request) -> None:
     request.scenario.expected()
     if request.plan is not None:
         check_plan(request.plan, request.scenario, TABLE)
+    elif request.scenario.restart == "none" and request.kills > len(request.scenario.target):
+        targets = ", ".join(request.scenario.target)
+        raise UsageError(f"--kills {request.kills}: with `restart: none` each of {targets} can be killed once")
     elif (request.kills or request.duplicates) and not request.control:
         raise UsageError("--no-control needs --plan: random faults are placed on what the control run shows")
 

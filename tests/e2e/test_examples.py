@@ -57,6 +57,11 @@ def test_sqlite_keeps_the_last_commit_through_a_power_loss_with_extra_only(chaos
     assert all("found after a restart" in detail for detail in details(full))
 
 
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed: apt-get install nodejs")
+def test_a_program_in_node_survives_kills_and_power_losses_in_its_threads(chaoskit: Any) -> None:
+    all_survived(chaoskit("explore", "node-notes", "--faults", "kill,power-loss", "--json"), 35)
+
+
 def test_a_shell_script_that_syncs_survives_everything(chaoskit: Any) -> None:
     all_survived(chaoskit("explore", "shell-counter", "--json"), 40)
 

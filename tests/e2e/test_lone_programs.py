@@ -158,6 +158,12 @@ def test_without_a_restart_the_files_are_judged_as_the_kill_left_them(run: Any, 
     assert (ran.path / "data" / "writer" / "out.txt").read_text() == "line 1 of many\nlin"
 
 
+def test_without_a_restart_each_target_can_be_killed_once(chaoskit: Any, tmp_path: Path) -> None:
+    folder = lone(tmp_path / "lines", ("broker: false", "broker: false\nrestart: none"))
+    done = chaoskit("run", folder, "--kills", "2")
+    assert done.code == 2 and "each of writer can be killed once" in done.err
+
+
 def test_without_a_restart_a_power_loss_has_taken_its_part_before_the_command_looks(run: Any, tmp_path: Path) -> None:
     folder = lone(tmp_path / "lines", ("broker: false", "broker: false\nrestart: none"))
     ran = run(folder, plan="steps: [{power-loss: writer, at: {write: out.txt, nth: 3, when: after}, state: dirs}]")
