@@ -17,6 +17,7 @@ import msgspec
 
 from chaoskit.engine import control, rundir, upfile
 from chaoskit.model.errors import EnvironmentProblem, UsageError
+from chaoskit.runtime.compose import bridge
 from chaoskit.runtime.processes import MARK, OWNER, identity, marked, variables_of
 
 _UNFINISHED_LINK = re.compile(r"latest\.[0-9]+")
@@ -139,6 +140,10 @@ def _remove_files(dry_run: bool) -> list[str]:
             control.remove_directory(directory)
         if dry_run or not directory.exists():
             done.append(f"{verb} the control socket in {directory}")
+    for directory in bridge.stale():
+        if not dry_run:
+            shutil.rmtree(directory, ignore_errors=True)
+        done.append(f"{verb} the socket to a Docker engine in {directory}")
     return done + _remove_unfinished_links(verb, dry_run)
 
 

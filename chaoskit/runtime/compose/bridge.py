@@ -8,11 +8,15 @@ import contextlib
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import tempfile
 import threading
 from pathlib import Path
 
+from chaoskit.runtime.processes import identity
+
+_PREFIX = "chaoskit-engine-"
 _BACKLOG = 16
 _ENDING_S = 2.0
 
@@ -21,7 +25,7 @@ class Bridge:
     """Listens on a socket in a directory of its own until it is closed. `url` is what a Docker client connects to."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="chaoskit-engine-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         path = self._folder / "docker.sock"
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._server.bind(os.fspath(path))
@@ -74,6 +78,21 @@ class Bridge:
         for dial in self._dials:
             _end(dial)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def stale() -> list[Path]:
+    """The directories of bridges of this user whose process is no more."""
+    found = Path(tempfile.gettempdir()).glob(f"{_PREFIX}[0-9]*-*")
+    return [path for path in found if _is_mine(path) and identity(_pid_of(path)) is None]
+
+
+def _is_mine(path: Path) -> bool:
+    status = path.stat(follow_symlinks=False)
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+
+
+def _pid_of(path: Path) -> int:
+    return int(path.name.removeprefix(_PREFIX).partition("-")[0])
 
 
 def _end(dial: subprocess.Popen[bytes]) -> None:
