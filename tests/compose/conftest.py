@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from .commands import chaoskit, client
 from .transforming import compose_command, transform
 
-__all__ = ["compose_command", "transform"]
+__all__ = ["chaoskit", "client", "compose_command", "transform"]
 
 COMPOSE_DIR = Path(__file__).parents[2] / "compose"
 UP_DEADLINE_S = 90.0
