@@ -10,6 +10,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -81,7 +82,9 @@ class Bridge:
 
 
 def stale() -> list[Path]:
-    """The directories of bridges of this user whose process is no more."""
+    """The directories of bridges of this user whose process is no more; none where there is no /proc to tell."""
+    if sys.platform != "linux":
+        return []
     found = Path(tempfile.gettempdir()).glob(f"{_PREFIX}[0-9]*-*")
     return [path for path in found if _is_mine(path) and identity(_pid_of(path)) is None]
 
