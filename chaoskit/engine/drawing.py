@@ -35,19 +35,20 @@ def draw(run_dir: RunDir, made: Report) -> None:
 
 def with_failed_runs(run_dir: RunDir, made: Report) -> Report:
     """The report of an exploration with each failure told in a sentence, from its run; the first ones are drawn."""
-    failures = [_told(run_dir, failed, i < _MOST_FAILED_RUNS) for i, failed in enumerate(made.failures)]
+    control = _events(run_dir.control)
+    failures = [_told(run_dir, failed, control, i < _MOST_FAILED_RUNS) for i, failed in enumerate(made.failures)]
     told = msgspec.structs.replace(made, failures=tuple(failures))
     return msgspec.structs.replace(told, sentence=sentence(told, ()))
 
 
-def _told(exploration: RunDir, failed: Failed, drawn: bool) -> Failed:
+def _told(exploration: RunDir, failed: Failed, control: Sequence[AnyEvent], drawn: bool) -> Failed:
     run_dir = RunDir(exploration.path / failed.directory)
     try:
         report = from_json(run_dir.report.read_bytes())
     except (OSError, msgspec.DecodeError):
         # What a failed run left may be gone by the time; the exploration's own records still tell of it.
         return failed
-    words = sentence(report, _events(run_dir), _events(exploration.control))
+    words = sentence(report, _events(run_dir), control)
     if drawn:
         save(run_dir, msgspec.structs.replace(report, sentence=words))
     return msgspec.structs.replace(failed, sentence=words)

@@ -109,6 +109,50 @@ def test_hostile_text_makes_one_annotation_a_verdict(text: str) -> None:
         assert "\r" not in line
 
 
+@pytest.mark.parametrize("text", [*HOSTILE, "*_|`<&@" * 5_000])
+def test_a_summary_stays_below_what_a_job_page_takes(text: str) -> None:
+    findings = tuple(Finding(text, ExitCode.FAILURE, text) for _ in range(3_000))
+    verdicts = tuple(Verdict(text, "FAILURE", 1, text) for _ in range(3_000))
+    faults = tuple(FaultRecord(text, text, text, True, True, 0.41) for _ in range(3_000))
+    output = markdown.render(report(text, findings=findings, verdicts=verdicts, faults=faults, sentence=text))
+    assert len(output.encode()) < 1 << 19
+    assert output.endswith("chaoskit replay .chaoskit/runs/x\n```\n"), "the command comes last, whatever was cut"
+    assert is_harmless(output)
+
+
+def test_addresses_in_a_summary_are_no_links() -> None:
+    output = markdown.render(
+        report("see https://evil.example/x and www.evil.example", sentence="at http://evil.example")
+    )
+    assert "https\\://evil" in output
+    assert "www\\.evil" in output
+    assert "http\\://evil" in output
+
+
+def test_the_sentence_comes_first_in_every_text() -> None:
+    made = report(sentence="CLI2 got no result: worker-2 was killed")
+    assert "**CLI2 got no result: worker\\-2 was killed.**" in markdown.render(made).splitlines()[:3]
+    assert next(markdown.annotations(made)).endswith("::CLI2 got no result: worker-2 was killed")
+    assert "CLI2 got no result: worker-2 was killed." in drawn(made)
+    assert "CLI2 got no result: worker-2 was killed" in junit.render(made)
+
+
+def test_an_annotation_keeps_the_rules_of_workflow_commands() -> None:
+    made = report("100% sure\n::error::x", scenario="a,b:c%d", sentence="")
+    first = next(markdown.annotations(made))
+    assert first.startswith("::error title=chaoskit a%2Cb%3Ac%25d::FAILURE [100%25 sure\\n::error::x]")
+
+
+def test_findings_are_annotated_where_no_verdict_is_bad() -> None:
+    lost = Finding("environment", ExitCode.ENVIRONMENT, "broker lost")
+    made = report(verdicts=(), findings=(lost, Finding("note", ExitCode.OK, "x")), exit_code=3)
+    assert list(markdown.annotations(made)) == ["::error title=chaoskit stateful::environment: broker lost"]
+    unproved = Finding("faults-fired", ExitCode.INCONCLUSIVE, "never fired")
+    made = report(verdicts=(), findings=(unproved,), exit_code=4)
+    assert list(markdown.annotations(made)) == ["::warning title=chaoskit stateful::faults-fired: never fired"]
+    assert list(markdown.annotations(report(verdicts=(), findings=()))) == []
+
+
 @given(st.text())
 def test_clean_text_is_one_short_line_without_control_characters(text: str) -> None:
     cleaned = clean(text)
