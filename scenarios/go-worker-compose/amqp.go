@@ -225,18 +225,24 @@ func (c *Client) ask(channel uint16, number uint32, arguments []byte, answer uin
 }
 
 func (c *Client) await(number uint32) (method, error) {
+	var reply method
 	select {
-	case reply := <-c.replies:
-		if reply.number != number {
-			return reply, fmt.Errorf("method %d.%d came instead of %d.%d",
-				reply.number>>16, reply.number&0xFFFF, number>>16, number&0xFFFF)
-		}
-		return reply, nil
-	case <-c.ended:
-		return method{}, c.reason
+	case reply = <-c.replies:
 	case <-time.After(replyLimit):
-		return method{}, errors.New("the broker does not answer")
+		return reply, errors.New("the broker does not answer")
+	case <-c.ended:
+		// The last answer may have come just before the end.
+		select {
+		case reply = <-c.replies:
+		default:
+			return reply, c.reason
+		}
 	}
+	if reply.number != number {
+		return reply, fmt.Errorf("method %d.%d came instead of %d.%d",
+			reply.number>>16, reply.number&0xFFFF, number>>16, number&0xFFFF)
+	}
+	return reply, nil
 }
 
 func (c *Client) beat() {
