@@ -15,6 +15,8 @@ from chaoskit.model.events import AnyEvent, EndReason, EnvironmentLost, LogLine,
 from chaoskit.model.scenario import Scenario
 
 _SENDER_PATIENCE = 3
+# A command judges a pipeline with a broker when nothing has happened for this long.
+_REST_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,19 @@ class Conductor:
             return None
         ended = self.pipeline.ended()
         if self.pipeline.verifies_last() and (ended or not self.executor.outstanding):
-            self._verify()
+            if ended or self._at_rest():
+                self._verify()
             return None
         if self._missing():
             return "quiet" if ended else None
         return "complete"
+
+    def _at_rest(self) -> bool:
+        """Whether a pipeline that is idle may be judged: who has acknowledged may still write, a server still send."""
+        return not self.pipeline.may_send() and self._silence_s() >= self._rest_s()
+
+    def _rest_s(self) -> float:
+        return _REST_S if self.pipeline.scenario.broker else 0.0
 
     def _verify(self) -> None:
         self.executor.calm()
@@ -141,6 +151,9 @@ class Conductor:
         return self.limits.quiet_s * (_SENDER_PATIENCE if self.pipeline.working() else 1)
 
     def _until_quiet_s(self) -> float:
+        resting_s = self._rest_s() - self._silence_s()
+        if self.pipeline.verifies_last() and resting_s > 0 and self.pipeline.idle():
+            return resting_s
         left_s = self._quiet_s() - self._silence_s()
         return left_s if left_s > 0 else self._quiet_s()
 

@@ -329,6 +329,12 @@ class Pipeline:
             m.name for m in self.members.values() if m.state == "up" and not (m.consumed or programs[m.name].stays_up)
         ]
 
+    def may_send(self) -> bool:
+        """Whether a program stays up that has never consumed: with a broker, nobody knows when it has sent all."""
+        programs = self.scenario.programs
+        stay = (m for m in self.members.values() if m.state == "up" and programs[m.name].stays_up)
+        return bool(self.scenario.broker) and any(not m.consumed for m in stay)
+
     def computing(self) -> list[str]:
         """Programs that may be silent for long and are waited for: without a broker all that work, else who judges."""
         return [name for name in self.working() if not self.scenario.broker or name == self.scenario.verifier.last]

@@ -328,3 +328,41 @@ def test_the_exit_code_of_a_program_among_the_others_can_be_the_verdict(run: Any
         verifier = ('{command: [python, check.py, "{data}/out.txt"]}', "{program: judge, exit_code: true}")
         ran = run(lone(tmp_path / "lines", ("target: writer", judge), verifier))
         assert ran.outcomes == {"lines": outcome} and ran.report.exit_code == (0 if code == 0 else 1)
+
+
+# --- a command that judges a pipeline with a broker ---
+
+
+def judged_by_command(folder: Path, sender: str = "test_runner.py") -> str:
+    """The stateful pipeline, judged by a command in the end."""
+    real = bundled.scenarios_dir() / "stateful"
+    text = (real / "scenario.yaml").read_text().partition("verifier:")[0]
+    for program in ("worker_2.py", "worker_3.py", "test_runner.py"):
+        text = text.replace(program, str(real / program))
+    folder.mkdir()
+    (folder / "stays.py").write_text(
+        f"import signal, sys\nsys.path.insert(0, {str(real)!r})\n"
+        "import test_runner\ntest_runner.main()\nsignal.pause()\n"
+    )
+    text = text.replace(str(real / "test_runner.py"), str(real / sender) if sender != "stays.py" else sender)
+    (folder / "check.sh").write_text(
+        'for id in CLI1 CLI2; do grep -q "SUCCESS .$id." "$1/worker-3.log" || exit 1; done; echo both are right\n'
+    )
+    (folder / "scenario.yaml").write_text(text + 'verifier: {command: [sh, check.sh, "{logs}"]}\n')
+    return str(folder)
+
+
+def test_a_command_judges_a_pipeline_when_it_has_come_to_rest(run: Any, tmp_path: Path) -> None:
+    ran = run(judged_by_command(tmp_path / "shop"), kills=2, duplicates=1, seed=3)
+    assert ran.report.exit_code == 0, ran.report
+    assert [(v.outcome, v.detail) for v in ran.report.verdicts] == [("SUCCESS", "both are right")]
+    assert all(fault.fired for fault in ran.report.faults)
+
+
+def test_a_sender_that_stays_up_is_waited_for_until_it_is_quiet(run: Any, tmp_path: Path) -> None:
+    folder = Path(judged_by_command(tmp_path / "shop", "stays.py"))
+    file = folder / "scenario.yaml"
+    file.write_text(file.read_text().replace("test-runner:\n", "test-runner:\n    stays_up: true\n"))
+    ran = run(str(folder))
+    assert ran.report.exit_code == 0, ran.report
+    assert ran.report.duration_s < 8, "after some quiet, not at the time limit"
