@@ -57,7 +57,7 @@ class Lives:
     def __init__(self, events: Sequence[AnyEvent]) -> None:
         self._own: dict[tuple[str, int], list[tuple[int, Call | Message]]] = {}
         self._started: dict[str, list[tuple[int, int]]] = {}
-        self._faults: dict[int, int] = {}
+        self._faults: dict[tuple[int, float, str], int] = {}
         self._sizes: dict[Point, int] = {}
         self._whole: dict[tuple[str, int, bool], Life] = {}
         running: dict[str, int] = {}
@@ -71,7 +71,7 @@ class Lives:
         elif isinstance(event, ProgramExited):
             running.pop(event.program, None)
         elif isinstance(event, FaultFired):
-            self._faults[event.step] = i
+            self._faults[event.step, event.t_s, event.point] = i
         elif isinstance(event, Call):
             self._own.setdefault((event.program, event.life), []).append((i, event))
             self._sizes.setdefault(Point(event.program, event.life, event.op, event.path, event.nth), event.size)
@@ -80,7 +80,7 @@ class Lives:
 
     def index_of(self, fault: FaultFired) -> int:
         """Where in the journal a fault stands."""
-        return self._faults[fault.step]
+        return self._faults[fault.step, fault.t_s, fault.point]
 
     def running(self, program: str, at: int) -> int:
         """The life of a program that had begun last at a place in the journal; 0 before its first."""

@@ -50,9 +50,16 @@ def _failed(report: Report, events: Sequence[AnyEvent], control: Sequence[AnyEve
     about = bad[0].id if bad else ""
     told = tell(report.faults, events, control, about)
     what = _lost(report.verdicts) or _reason(report, ExitCode.FAILURE)
-    if not told:
-        return f"{what}, though nothing had been hurt"
-    return f"{what}: {all_of(told, _touching(told, about))}"
+    if told:
+        return f"{what}: {all_of(told, _touching(told, about))}"
+    return (
+        f"{what}: {_done(report)}" if any(f.fired for f in report.faults) else f"{what}, though nothing had been hurt"
+    )
+
+
+def _done(report: Report) -> str:
+    """Faults whose events are not at hand."""
+    return "; ".join(f"{clean(f.fault, 40)} of {clean(f.target, 40)}" for f in report.faults[:_NAMED] if f.fired)
 
 
 def _touching(told: Sequence[Told], about: str) -> Told:
@@ -102,7 +109,11 @@ def _names(verdicts: Sequence[Verdict]) -> str:
 def _passed(report: Report, told: Sequence[Told]) -> str:
     n = len(report.verdicts)
     good = f"all {n} verdicts are SUCCESS" if n > 1 else "the one verdict is SUCCESS"
-    return f"{good}, although {all_of(told)}" if told else f"{good}; nothing was hurt"
+    if told:
+        return f"{good}, although {all_of(told)}"
+    return (
+        f"{good}, in spite of {_done(report)}" if any(f.fired for f in report.faults) else f"{good}; nothing was hurt"
+    )
 
 
 def _unproved(report: Report) -> str:

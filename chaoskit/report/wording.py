@@ -6,10 +6,11 @@ One line a fault says how it is told; a fault without one is told by its name, s
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from chaoskit.model.events import AnyEvent, FaultFired
+from chaoskit.model.events import AnyEvent
 from chaoskit.model.verdict import FaultRecord
 from chaoskit.report.acts import Namer, namer
 from chaoskit.report.clean import clean
+from chaoskit.report.firings import Firing, firings
 from chaoskit.report.lives import Lives
 from chaoskit.report.place import Surroundings, around
 
@@ -19,6 +20,9 @@ _TOLD = {
     "power-loss": "the power of {target} was cut{where}",
     "stop": "{target} was stopped{where}",
     "pause": "{target} was paused{where}",
+    "disconnect": "{target} lost its network for a while{where}",
+    "broker-kill": "the broker was killed{where}",
+    "broker-restart": "the broker was restarted{where}",
     "cut": "the connection of {target} to the broker was cut{where}",
     "enospc": "{target} was told that the disk is full at {call}",
     "eio": "{target} was told of an I/O error at {call}",
@@ -33,8 +37,12 @@ _MANY = {"kill": "{target} was killed {n} times", "power-loss": "the power of {t
 
 
 class Told(NamedTuple):
-    """One fault that fired: its record, what happened, and its place by itself (with a blank before it, or '')."""
+    """One fault that fired: its place in the report from 0, its record, what happened, and where.
 
+    `where` is the place by itself, with a blank before it, or ''.
+    """
+
+    number: int
     record: FaultRecord
     text: str
     where: str
@@ -44,13 +52,13 @@ def tell(
     records: Sequence[FaultRecord], events: Sequence[AnyEvent], control: Sequence[AnyEvent], about: str = ""
 ) -> list[Told]:
     """Every fault of a run that fired, in words. `about` is the id whose result is simply `the result`."""
-    fired = {e.step: e for e in events if isinstance(e, FaultFired)}
     names = namer(events, control)._replace(about=about)
     run, planned = Lives(events), Lives(control)
-    return [_told(r, fired[i], run, planned, names) for i, r in enumerate(records) if r.fired and i in fired]
+    return [_told(firing, run, planned, names) for firing in firings(records, events)]
 
 
-def _told(record: FaultRecord, fault: FaultFired, run: Lives, planned: Lives, names: Namer) -> Told:
+def _told(firing: Firing, run: Lives, planned: Lives, names: Namer) -> Told:
+    number, record, fault = firing
     power = record.fault == "power-loss"
     surroundings = around(fault, record.target, record.when, run, planned, names, fsyncs=power)
     where = _where(record, surroundings)
@@ -62,7 +70,7 @@ def _told(record: FaultRecord, fault: FaultFired, run: Lives, planned: Lives, na
         bytes=_bytes(record, surroundings),
         message=clean(fault.detail, 80) or "a message",
     )
-    return Told(record, text, where)
+    return Told(number, record, text, where)
 
 
 def _bytes(record: FaultRecord, surroundings: Surroundings) -> str:

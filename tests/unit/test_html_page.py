@@ -6,12 +6,14 @@ import json
 import re
 from html.parser import HTMLParser
 from importlib.resources import files
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from msgspec import structs
 
 from chaoskit.model.events import (
     AnyEvent,
+    BrokerState,
     Call,
     EnvironmentLost,
     FaultFailed,
@@ -21,6 +23,7 @@ from chaoskit.model.events import (
     LogLine,
     LogsCut,
     Message,
+    NetworkState,
     ProgramExited,
     ProgramStarted,
     Ready,
@@ -62,6 +65,8 @@ def journal(text: str = "plain", lines: int = 1) -> list[AnyEvent]:
         LogsCut(0.6, "w", 9),
         FaultFailed(0.6, 0, text),
         EnvironmentLost(0.6, "broker", text),
+        BrokerState(0.6, False, {text: 3}),
+        NetworkState(0.6, "w", False),
     ]
     logs: list[AnyEvent] = [LogLine(0.7, "w", 1, text) for _ in range(lines)]
     return [*head, *logs, LogLine(0.8, "v", 0, "FAILURE [CLI1] - no"), RunEnded(1.0, "quiet", text, 0.5)]
@@ -201,6 +206,40 @@ def test_every_kind_of_event_is_on_the_timeline_in_the_order_of_time() -> None:
     assert [lane["name"] for lane in timeline["lanes"]] == ["w", "q", "v"]
     assert timeline["left_out"] == 0
     assert all(row[2] is None or row[2] < 3 for row in rows)
+
+
+def test_no_type_of_event_is_forgotten() -> None:
+    made = {type(event) for event in journal()}
+    assert made == set(get_args(AnyEvent)), "a new type of event needs a row on the timeline, and a line in journal()"
+    rows = json.loads(Parts(html.render(report(), journal())).data)["timeline"]["rows"]
+    assert len(rows) == len([event for event in journal() if not isinstance(event, RunStarted | FileLater)])
+
+
+def test_faults_that_recur_are_told_each_by_itself() -> None:
+    events = journal()
+    again = [
+        e if not isinstance(e, FaultFired) else FaultFired(0.4, 0, "w 0.4 s after ready", target="w") for e in events
+    ]
+    again.insert(-2, FaultFired(0.75, 0, "w 0.75 s after ready", target="v"))
+    first = FaultRecord("kill", "w", "w 0.4 s after ready", False, True, 0.4)
+    second = FaultRecord("kill", "v", "w 0.75 s after ready", False, True, 0.75)
+    data = json.loads(Parts(html.render(report(faults=(first, second)), again)).data)
+    rows = [row for row in data["timeline"]["rows"] if row[1] == "fault"]
+    lanes = [data["timeline"]["lanes"][row[2]]["name"] for row in rows]
+    assert [(row[0], row[6], lane) for row, lane in zip(rows, lanes, strict=True)] == [(0.4, 0, "w"), (0.75, 1, "v")]
+    assert [fault["words"].partition(" was killed")[0] for fault in data["faults"]] == ["w", "v"]
+
+
+def test_an_exit_code_that_judges_is_a_verdict() -> None:
+    events = journal()
+    start = events[0]
+    assert isinstance(start, RunStarted)
+    judge = structs.replace(start.scenario.verifier, exit_code=True)
+    scenario = structs.replace(start.scenario, verifier=judge)
+    events = [structs.replace(start, scenario=scenario), *events[1:-1], ProgramExited(0.95, "v", 0, 3), events[-1]]
+    rows = json.loads(Parts(html.render(report(), events)).data)["timeline"]["rows"]
+    verdicts = [row for row in rows if row[1] == "verdict"]
+    assert [(row[3], row[4]) for row in verdicts] == [("FAILURE", "FAILURE: the verifier ended with code 3")]
 
 
 def test_a_file_has_its_bytes_at_the_kill_and_later() -> None:

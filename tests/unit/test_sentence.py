@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from chaoskit.model.events import (
     AnyEvent,
@@ -124,13 +125,23 @@ def record(trigger: str, when: str = "", written: int | None = None, fault: str 
     return FaultRecord(fault, W2, trigger, True, True, 0.4, 0.1, written, when)
 
 
+def said(made: Report, events: Sequence[AnyEvent], control: Sequence[AnyEvent] = ()) -> str:
+    """The sentence of a report whose faults happened when the journal says."""
+    at: dict[str, list[float]] = {}
+    for event in events:
+        if isinstance(event, FaultFired):
+            at.setdefault(event.point, []).append(event.t_s)
+    faults = [structs.replace(f, t_s=at[f.trigger].pop(0)) if at.get(f.trigger) else f for f in made.faults]
+    return sentence(structs.replace(made, faults=tuple(faults)), events, control)
+
+
 MISSING = Verdict("CLI2", "MISSING", 0, "no verdict line came")
 POINT = f"{W2}/0/write:{FILE}#3"
 
 
 def test_a_lost_result_is_told_as_the_acts_around_the_kill() -> None:
     events = killed_at_last_row(kill(), POINT)
-    assert sentence(report(MISSING, record(POINT, "after")), events, whole()) == (
+    assert said(report(MISSING, record(POINT, "after")), events, whole()) == (
         f"CLI2 got no result: worker-2 was killed after the last row was written to {FILE} "
         "and before the result was sent"
     )
@@ -138,7 +149,7 @@ def test_a_lost_result_is_told_as_the_acts_around_the_kill() -> None:
 
 def test_without_a_control_run_only_the_past_is_told() -> None:
     events = killed_at_last_row(kill(), POINT)
-    assert sentence(report(MISSING, record(POINT, "after")), events) == (
+    assert said(report(MISSING, record(POINT, "after")), events) == (
         f"CLI2 got no result: worker-2 was killed after the third write to {FILE} was made"
     )
 
@@ -146,7 +157,7 @@ def test_without_a_control_run_only_the_past_is_told() -> None:
 def test_a_kill_inside_a_write_says_how_much_of_it_was_written() -> None:
     events = killed_at_last_row(kill("inside", byte=7), f"{POINT}@7", 7)
     wrong = Verdict("CLI2", "FAILURE", 1, "Expected: 60, Received: 42")
-    assert sentence(report(wrong, record(f"{POINT}@7", "inside", 7)), events, whole()) == (
+    assert said(report(wrong, record(f"{POINT}@7", "inside", 7)), events, whole()) == (
         "CLI2 got a wrong result (Expected: 60, Received: 42): worker-2 was killed in the middle of the last write to "
         f"{FILE}, after 7 of 18 bytes"
     )
@@ -154,13 +165,13 @@ def test_a_kill_inside_a_write_says_how_much_of_it_was_written() -> None:
 
 def test_a_kill_before_a_call_names_what_was_done_and_that_call() -> None:
     events = killed_at_last_row(kill("before"), POINT)
-    told = sentence(report(MISSING, record(POINT, "before")), events, whole())
+    told = said(report(MISSING, record(POINT, "before")), events, whole())
     assert told.endswith(f"after message CLI200000003 was delivered and before the last row was written to {FILE}")
 
 
 def test_a_power_loss_tells_of_the_flush_that_a_kill_does_not_see() -> None:
     events = killed_at_last_row(Step("power-loss", W2, AtCall("write", FILE, 3, "after")), POINT)
-    told = sentence(report(MISSING, record(POINT, "after", fault="power-loss")), events, whole())
+    told = said(report(MISSING, record(POINT, "after", fault="power-loss")), events, whole())
     assert told == (
         f"CLI2 got no result: the power of worker-2 was cut after the last row was written to {FILE} and before {FILE} "
         "was flushed to disk"
@@ -172,7 +183,7 @@ def test_a_kill_in_a_recovery_is_told_as_such() -> None:
     step = kill("before", "truncate", nth=1)
     journal = Journal([step]).start().add(ProgramExited, W2, 0, -9, True).start(1)
     events = journal.add(FaultFired, 0, point).add(ProgramExited, W2, 1, -9, True).events
-    told = sentence(report(MISSING, record(point, "before")), events, whole())
+    told = said(report(MISSING, record(point, "before")), events, whole())
     assert told == f"CLI2 got no result: worker-2 was killed while it recovered, before {FILE} was cut back"
 
 
@@ -180,7 +191,7 @@ def test_a_kill_at_a_log_line_is_told_by_the_acts_before_its_death() -> None:
     journal = Journal([kill()]).start().chunk(1).ack(1).message("delivered", "queue-1-2", "CLI200000002").call("write")
     fault = f"{W2}/0/log:Processing chunk 2"
     events = journal.add(FaultFired, 0, fault).add(ProgramExited, W2, 0, -9, True).events
-    told = sentence(report(MISSING, record(fault)), events, whole())
+    told = said(report(MISSING, record(fault)), events, whole())
     assert told.endswith(
         f"worker-2 was killed after the second write to {FILE} was made "
         "and before message CLI200000002 was acknowledged"
@@ -189,8 +200,16 @@ def test_a_kill_at_a_log_line_is_told_by_the_acts_before_its_death() -> None:
 
 def test_where_nothing_is_known_of_the_place_the_trigger_is_told() -> None:
     events = Journal([kill()]).add(FaultFired, 0, f"{W2} 1.5 s after the pipeline is ready").events
-    told = sentence(report(MISSING, record(f"{W2} 1.5 s after the pipeline is ready")), events)
+    told = said(report(MISSING, record(f"{W2} 1.5 s after the pipeline is ready")), events)
     assert told == "CLI2 got no result: worker-2 was killed at worker-2 1.5 s after the pipeline is ready"
+
+
+def test_faults_whose_events_are_not_at_hand_are_named() -> None:
+    assert said(report(MISSING, record("x")), ()) == "CLI2 got no result: kill of worker-2"
+    good = Verdict("CLI2", "SUCCESS", 1)
+    assert (
+        said(report(good, record("x"), ExitCode.OK), ()) == "the one verdict is SUCCESS, in spite of kill of worker-2"
+    )
 
 
 def test_of_several_kills_the_one_that_touches_the_client_is_told() -> None:
@@ -199,9 +218,10 @@ def test_of_several_kills_the_one_that_touches_the_client_is_told() -> None:
     journal.start().call("write", "metadata/CLI1.csv").add(FaultFired, 0, other).add(ProgramExited, W2, 0, -9, True)
     journal.start(1).add(FaultFired, 1, f"{W2}/1/write:{FILE}#1").add(ProgramExited, W2, 1, -9, True).start(2)
     journal.add(FaultFired, 2, f"{W2}/2/write:metadata/CLI1.csv#1").add(ProgramExited, W2, 2, -9, True)
-    faults = (record(other, "after"), record(f"{W2}/1/write:{FILE}#1", "before"), record(other, "before"))
+    third = record(f"{W2}/2/write:metadata/CLI1.csv#1", "before")
+    faults = (record(other, "after"), record(f"{W2}/1/write:{FILE}#1", "before"), third)
     made = report(MISSING, None, faults=faults)
-    told = sentence(made, journal.events, whole())
+    told = said(made, journal.events, whole())
     assert told.startswith("CLI2 got no result: worker-2 was killed 3 times, once while it recovered, before")
     assert FILE in told
 
@@ -212,7 +232,7 @@ def test_contradicting_verdicts_and_several_clients_are_named() -> None:
         Verdict("CLI2", "MISSING"),
         Verdict("CLI3", "MISSING"),
     )
-    told = sentence(report(None, None, verdicts=verdicts), Journal().events)
+    told = said(report(None, None, verdicts=verdicts), Journal().events)
     assert told == (
         "CLI1 was said to be right and then wrong (row lost) and CLI2 and CLI3 got no result, though nothing had been "
         "hurt"
@@ -221,13 +241,13 @@ def test_contradicting_verdicts_and_several_clients_are_named() -> None:
 
 def test_ids_that_are_only_counted_are_counted() -> None:
     verdicts = (Verdict("T-1", "SUCCESS", 1), Verdict("#2 of 3", "MISSING"), Verdict("#3 of 3", "MISSING"))
-    told = sentence(report(None, None, verdicts=verdicts), Journal().events)
+    told = said(report(None, None, verdicts=verdicts), Journal().events)
     assert told == "2 of 3 results did not come, though nothing had been hurt"
 
 
 def test_a_red_control_run_is_the_whole_story() -> None:
     finding = Finding("control", ExitCode.FAILURE, "the control run is not green")
-    told = sentence(report(MISSING, None, findings=(finding,)), Journal().events)
+    told = said(report(MISSING, None, findings=(finding,)), Journal().events)
     assert told == "stateful is not green without any fault either: CLI2 got no result"
 
 
@@ -262,7 +282,7 @@ def test_a_red_control_run_is_the_whole_story() -> None:
 def test_each_result_has_its_sentence(code: ExitCode, changes: dict[str, Any], words: str) -> None:
     events = killed_at_last_row(kill("inside", byte=7), f"{POINT}@7", 7)
     good = Verdict("CLI2", "SUCCESS", 1)
-    assert words in sentence(report(good, record(f"{POINT}@7", "inside", 7), code, **changes), events, whole())
+    assert words in said(report(good, record(f"{POINT}@7", "inside", 7), code, **changes), events, whole())
 
 
 def exploration(**changes: Any) -> Report:
@@ -274,23 +294,21 @@ def exploration(**changes: Any) -> Report:
 def test_an_exploration_tells_its_worst_failure() -> None:
     seldom = Failed(["kill a"], (MISSING, MISSING), "x", "1 of 3")
     sure = Failed(["kill b"], (MISSING,), "x", "3 of 3")
-    told = sentence(exploration(failures=(seldom, sure)), ())
+    told = said(exploration(failures=(seldom, sure)), ())
     assert told == (
         "11 of 13 experiments were survived; the worst of the 2 that were not (3 of 3 times): "
         "CLI2 got no result: kill b"
     )
     named = Failed(["kill b"], (MISSING,), "x", "3 of 3", sentence="CLI2 got no result: so and so")
-    assert sentence(exploration(failures=(named,)), ()).endswith(
+    assert said(exploration(failures=(named,)), ()).endswith(
         "one was not (3 of 3 times): CLI2 got no result: so and so"
     )
 
 
 def test_a_green_exploration_and_one_that_was_cut_off() -> None:
-    assert sentence(exploration(result="pass", exit_code=0), ()) == (
-        "all 13 experiments at 5 crash points were survived"
-    )
+    assert said(exploration(result="pass", exit_code=0), ()) == ("all 13 experiments at 5 crash points were survived")
     cut = Finding("explore", ExitCode.INCONCLUSIVE, "the time budget is used up")
-    told = sentence(exploration(result="inconclusive", exit_code=4, findings=(cut,)), ())
+    told = said(exploration(result="inconclusive", exit_code=4, findings=(cut,)), ())
     assert told == "11 of 13 experiments were survived, but the time budget is used up"
 
 
@@ -323,7 +341,7 @@ def test_whatever_is_in_a_report_its_sentence_is_one_harmless_line(
     made = report(
         None, None, code, verdicts=tuple(verdicts), faults=tuple(faults), findings=tuple(findings), scenario=text
     )
-    told = sentence(made, events, whole())
+    told = said(made, events, whole())
     assert told
     assert "\n" not in told
     assert "\x1b" not in told

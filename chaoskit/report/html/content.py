@@ -22,8 +22,8 @@ _MOST_VERDICTS = 2000
 
 def content(report: Report, events: Sequence[AnyEvent], control: Sequence[AnyEvent]) -> dict[str, Any]:
     """The page's data; its shape is the page's own business (assets/main.js reads it)."""
-    told = {told.record: told.text for told in tell(report.faults, events, control)}
-    words = [told.get(record, "") for record in report.faults]
+    told = {told.number: told.text for told in tell(report.faults, events, control)}
+    words = [told.get(number, "") for number in range(len(report.faults))]
     # An exploration hurts nothing itself: its events are the control run's.
     shown = [] if report.points else list(report.faults)
     return {
@@ -41,7 +41,7 @@ def content(report: Report, events: Sequence[AnyEvent], control: Sequence[AnyEve
             {"check": clean(f.check, 60), "text": clean(f.text), "note": f.code is ExitCode.OK} for f in report.findings
         ],
         "files": files(events, report.faults),
-        "timeline": timeline(events, words),
+        "timeline": timeline(events, report.faults, words),
         "map": crash_map(report),
     }
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from chaoskit.model.events import (
     AnyEvent,
+    BrokerState,
     Call,
     EnvironmentLost,
     FaultFailed,
@@ -19,46 +20,61 @@ from chaoskit.model.events import (
     LogLine,
     LogsCut,
     Message,
+    NetworkState,
     ProgramExited,
     ProgramStarted,
     Ready,
     RunEnded,
     RunStarted,
 )
+from chaoskit.model.verdict import FaultRecord
 from chaoskit.report.clean import clean
+from chaoskit.report.firings import firings
 from chaoskit.report.html.lanes import Node, lane, order
 from chaoskit.report.html.room import within
 
 Row = list[Any]
+_Key = tuple[int, float, str]
 REDELIVERED, INJECTED, BAD = 1, 2, 4
 _TEXT = 500
 
 
-def timeline(events: Sequence[AnyEvent], words: Sequence[str]) -> dict[str, Any]:
-    """Lanes and rows; `words` tells each fault of the plan. `left_out` counts the events that there was no room for."""
+def timeline(events: Sequence[AnyEvent], faults: Sequence[FaultRecord], words: Sequence[str]) -> dict[str, Any]:
+    """Lanes and rows; `words` tells each of the faults. `left_out` counts events that there was no room for."""
     start = events[0] if events else None
     if not isinstance(start, RunStarted):
         return {"lanes": [], "rows": [], "left_out": 0, "ended": ""}
     nodes = order(events, start.scenario)
+    told = {_key(f.event): (f.number, f.record.target, words[f.number]) for f in firings(faults, events)}
+    made = _Rows(start, {node: i for i, node in enumerate(nodes)}, told).of(events)
     # Times are those of the things themselves, which can come to the journal a little out of order.
-    rows = sorted(_Rows(start, {node: i for i, node in enumerate(nodes)}, words).of(events), key=lambda row: row[0])
+    rows = sorted(made, key=lambda row: row[0])
     kept = within(rows)
     ended = next((e.reason for e in reversed(events) if isinstance(e, RunEnded)), "")
     drawn = [lane(node, start.scenario) for node in nodes]
     return {"lanes": drawn, "rows": kept, "left_out": len(rows) - len(kept), "control": start.control, "ended": ended}
 
 
+def _key(fault: FaultFired) -> _Key:
+    return fault.step, fault.t_s, fault.point
+
+
 class _Rows:
-    def __init__(self, start: RunStarted, lane_of: dict[Node, int], words: Sequence[str]) -> None:
-        self._start, self._lane_of, self._words = start, lane_of, words
+    """Makes the row of each event. `told` has of each fault its number, its target, and what happened, in words."""
+
+    def __init__(self, start: RunStarted, lane_of: dict[Node, int], told: dict[_Key, tuple[int, str, str]]) -> None:
+        self._start, self._lane_of, self._told = start, lane_of, told
         verifier = start.scenario.verifier
-        self._verdicts = {"FAILURE": re.compile(verifier.failure), "SUCCESS": re.compile(verifier.success)}
+        patterns = {} if verifier.exit_code else {"FAILURE": verifier.failure, "SUCCESS": verifier.success}
+        self._verdicts = {outcome: re.compile(pattern) for outcome, pattern in patterns.items()}
 
     def of(self, events: Sequence[AnyEvent]) -> Iterator[Row]:
         for event in events:
             row = self._row(event)
             if row is not None:
                 yield row
+            if isinstance(event, ProgramExited) and self._judges(event):
+                yield self._judged(event)
 
     def _row(self, event: AnyEvent) -> Row | None:
         match event:
@@ -114,13 +130,22 @@ class _Rows:
         flags = BAD if outcome == "FAILURE" else 0
         return self._made(event, kind, event.program, outcome, event.text, event.life, flags=flags)
 
+    def _judges(self, event: ProgramExited) -> bool:
+        """Whether a program's end is a verdict: that of a verifier which judges by its exit code."""
+        verifier = self._start.scenario.verifier
+        return verifier.exit_code and event.program == verifier.program and not event.hurt and not event.stopping
+
+    def _judged(self, event: ProgramExited) -> Row:
+        outcome = "FAILURE" if event.code else "SUCCESS"
+        text = f"{outcome}: the verifier ended with code {event.code}"
+        return self._made(event, "verdict", event.program, outcome, text, event.life, flags=BAD if event.code else 0)
+
     def _fault(self, event: FaultFired) -> Row | None:
         steps = self._start.plan.steps
-        if event.step >= len(steps):
-            return None
-        step = steps[event.step]
-        text = self._words[event.step] if event.step < len(self._words) else ""
-        return self._made(event, "fault", step.target, step.fault, text or event.point, None, event.step, flags=BAD)
+        step = steps[event.step] if event.step < len(steps) else None
+        number, target, text = self._told.get(_key(event), (event.step, step.target if step else "", ""))
+        what = step.fault if step else "fault"
+        return self._made(event, "fault", target, what, text or event.point, None, number, flags=BAD)
 
     def _note(self, event: AnyEvent) -> Row | None:
         match event:
@@ -129,6 +154,13 @@ class _Rows:
             case LogsCut():
                 text = f"more than {event.after_lines} lines: from here on they are only in its log file"
                 return self._made(event, "note", event.program, "logs cut", text)
+            case BrokerState():
+                held = ", ".join(f"{queue} {n}" for queue, n in event.queues.items())
+                text = f"the broker {'answers again' if event.up else 'is down'}{f'; queues: {held}' if held else ''}"
+                return self._made(event, "note", "", "broker", text, flags=0 if event.up else BAD)
+            case NetworkState():
+                text = "it has its network again" if event.up else "it has no network"
+                return self._made(event, "note", event.program, "network", text, flags=0 if event.up else BAD)
             case Flag():
                 return self._made(event, "note", event.program, "blind spot", event.reason)
             case FaultFailed():

@@ -35,7 +35,7 @@ function glyphOf(event) {
   if (event.kind === "call") return GLYPHS[event.what] ? event.what : "other";
   if (event.kind === "verdict") return event.flags & BAD ? "ill" : "good";
   if (event.kind === "exit") return event.flags & BAD ? "died" : "stopped";
-  if (event.kind !== "message") return event.kind;
+  if (event.kind !== "message") return Object.hasOwn(GLYPHS, event.kind) ? event.kind : "note";
   if (event.flags & INJECTED) return "injected";
   if (event.flags & REDELIVERED && event.what === "delivered") return "redelivered";
   return MESSAGES[event.what] || "refused";

@@ -10,10 +10,10 @@ function hexdumps() {
 function file(found) {
   const [first, ...later] = found.moments;
   const title = `${found.path} of ${found.program}`;
-  const story = data.faults[found.step] ? data.faults[found.step].words : "";
+  const story = data.faults[found.fault] ? data.faults[found.fault].words : "";
   return el("div", { class: "file" },
     el("h3", {}, title),
-    story ? el("p", { class: "small" }, `Fault ${found.step + 1}: ${story}`) : null,
+    story ? el("p", { class: "small" }, `Fault ${found.fault + 1}: ${story}`) : null,
     el("div", { class: "dumps" }, dump(found, first, null), ...later.map((moment) => dump(found, moment, first))));
 }
 
