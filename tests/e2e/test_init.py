@@ -15,6 +15,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from chaoskit import bundled
 from chaoskit.model import scenario as scenarios
 from chaoskit.model.errors import UsageError
 from chaoskit.model.scenario import Scenario
@@ -127,6 +128,17 @@ def test_a_project_of_the_wild_is_understood(wild: Path) -> None:
     assert "db, guardian only brought up" in said
     assert "debugger off (profiles)" in said
     assert "MQ_URL" in (wild / "scenario.yaml").read_text(), "how the broker is found"
+
+
+def test_a_pipeline_in_another_language_needs_nothing_but_what_to_expect(tmp_path: Path) -> None:
+    project = bundled.scenarios_dir() / "go-worker-compose" / "docker-compose.yaml"
+    init(tmp_path, "--from", str(project), "--expect", "ada,grace")
+    scenario, by_hand = made(tmp_path), bundled.find("go-worker-compose")
+    assert scenario.target == by_hand.target
+    assert scenario.verifier.program == by_hand.verifier.program
+    assert scenario.programs["source"].after == by_hand.programs["source"].after
+    assert scenario.programs["totals"].data_dir == by_hand.programs["totals"].data_dir
+    assert scenario.restart == "engine", "as the project says itself"
 
 
 def test_without_docker_the_file_is_read_all_the_same(wild: Path) -> None:

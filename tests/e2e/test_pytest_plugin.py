@@ -183,6 +183,10 @@ def test_what_the_machine_cannot_do_and_bad_requests_are_errors(pytester: pytest
         def test_no_such_program(chaos):
             chaos.run("gone.yaml")
 
+        def test_no_engine(chaos, monkeypatch):
+            monkeypatch.setenv("DOCKER_HOST", "unix:///there/is/no/engine.sock")
+            chaos.run("stateful", runtime="compose")
+
         def test_no_such_scenario(chaos):
             chaos.run("there-is-none.yaml")
 
@@ -195,13 +199,13 @@ def test_what_the_machine_cannot_do_and_bad_requests_are_errors(pytester: pytest
         """
     )
     result = session(pytester, "--junitxml=junit.xml")
-    result.assert_outcomes(errors=4)
+    result.assert_outcomes(errors=5)
     text = result.stdout.str()
     assert "there-is-no-such-program" in text
     assert "ChaosError: there is no scenario 'there-is-none.yaml'" in text
     assert "ChaosError: chaos has no option 'kils'" in text
     assert "does not take the fixture `chaos`" in text
-    assert len(ET.parse(pytester.path / "junit.xml").findall(".//error")) == 4
+    assert len(ET.parse(pytester.path / "junit.xml").findall(".//error")) == 5
 
 
 def test_a_marked_test_that_runs_nothing_is_red(pytester: pytest.Pytester) -> None:
@@ -243,11 +247,15 @@ def test_the_header_has_a_seed_and_a_bad_one_is_refused(pytester: pytest.Pyteste
     assert session(pytester, "--chaos-seed=-1").ret == pytest.ExitCode.USAGE_ERROR
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_session_leaves_no_process(pytester: pytest.Pytester, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "workers"), [(signal.SIGINT, 0), (signal.SIGKILL, 0), (signal.SIGINT, 1)], ids=["int", "kill", "xdist"]
+)
+def test_an_interrupted_session_leaves_no_process(
+    pytester: pytest.Pytester, number: signal.Signals, workers: int
+) -> None:
     pytester.makepyfile(LONG)
     base = pytester.path / "base"
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={base}"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={base}", f"-n{workers}"]
     with subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, text=True) as process:
         until(lambda: len(processes_below(base)) >= 3, "the programs of the run")
         process.send_signal(number)
@@ -255,7 +263,7 @@ def test_an_interrupted_session_leaves_no_process(pytester: pytest.Pytester, num
     if number == signal.SIGINT:
         assert process.returncode == pytest.ExitCode.INTERRUPTED
         assert "KeyboardInterrupt" in out
-        assert processes_below(base) == [], "they are gone before pytest is"
+        assert workers or processes_below(base) == [], "they are gone before pytest is"
     until(lambda: not processes_below(base), "their end")
 
 
