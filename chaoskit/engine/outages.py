@@ -88,10 +88,10 @@ class Outages:
             self._do(self._without_broker(for_s, kill), "broker")
 
     async def _without_broker(self, for_s: float, kill: bool) -> None:
-        before = self._queues()
         await self._containers.end_broker(kill)
-        self._link.tell("broker_ended")
-        self._pipeline.emit(BrokerState(self._pipeline.now_s(), up=False, queues=before))
+        # The answer comes behind every message that the broker still got.
+        await self._link.ask("broker_ended")
+        self._pipeline.emit(BrokerState(self._pipeline.now_s(), up=False, queues=self._queues()))
         await asyncio.sleep(for_s)
         self._back.clear()
         self._link.tell("broker_started", pid=await self._containers.start_broker())
