@@ -121,9 +121,13 @@ class Pipeline:
         self.changed.set()
 
     def lost(self, what: str, reason: str) -> None:
-        """Something that chaoskit itself provides went away without being hurt; nobody need wait for it any more."""
-        self._lost = self._lost or f"{what}: {reason}"
-        self.emit(EnvironmentLost(self.now_s(), what, reason))
+        """Something that chaoskit itself provides went away without being hurt; nobody need wait for it any more.
+
+        The first time ends the run; what is lost after it was lost with it.
+        """
+        if not self._lost:
+            self._lost = f"{what}: {reason}"
+            self.emit(EnvironmentLost(self.now_s(), what, reason))
 
     def program_started(self, program: str, life: int, pid: int) -> None:
         member = self.members[program]

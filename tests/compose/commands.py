@@ -56,16 +56,19 @@ class Finished:
 
 
 class Chaoskit:
-    """Runs commands in a directory of their own, and remembers their processes as owners of things on the engine."""
+    """Runs commands in a directory of their own, and remembers their processes as owners of things on the engine.
 
-    def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
+    `variables` are added to the environment of each.
+    """
+
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.owners: set[str] = set()
-        self._environment = dict(environment or {})
+        self.variables: dict[str, str] = {}
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in _OF_THE_MACHINE}
-        return {**kept, "COLUMNS": "200", "PYTHONUNBUFFERED": "1", **self._environment}
+        return {**kept, "COLUMNS": "200", "PYTHONUNBUFFERED": "1", **self.variables}
 
     def popen(self, *args: str, front: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         """Start it; `front` is a command that becomes it, such as setpriv."""

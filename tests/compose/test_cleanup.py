@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,10 +48,6 @@ def children(pid: int) -> list[int]:
     return [below for child in map(int, found) for below in (child, *children(child))]
 
 
-def temporary() -> set[str]:
-    return {entry.name for entry in Path(tempfile.gettempdir()).glob("chaoskit-*")}
-
-
 def signalled(chaoskit: Chaoskit, args: tuple[str, ...], after_s: float, *numbers: signal.Signals) -> Finished:
     """Start a command, and send it these signals one after the other after a while; how it ended."""
     process = chaoskit.popen(*args)
@@ -78,7 +73,10 @@ def check(
     client: docker.DockerClient, chaoskit: Chaoskit, args: tuple[str, ...], within_s: float, count: int, seed: int
 ) -> None:
     """At `count` moments: exit code 130, one word about it, nothing on the engine, no file, no process."""
-    before, files = things(client), temporary()
+    before = things(client)
+    temporary = chaoskit.directory / "temporary"
+    temporary.mkdir()
+    chaoskit.variables["TMPDIR"] = str(temporary)
     codes = []
     for n, after_s in enumerate(moments(count, within_s, seed)):
         numbers = ((signal.SIGINT,), (signal.SIGTERM,), (signal.SIGINT, signal.SIGTERM), (signal.SIGHUP,))[n % 4]
@@ -89,7 +87,7 @@ def check(
         assert_nothing_left(client, before, chaoskit.owners, told)
         codes.append(done.code)
     assert codes.count(130) >= count * 2 // 3
-    assert temporary() <= files
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_run_that_is_interrupted_leaves_the_engine_as_it_was(client: docker.DockerClient, chaoskit: Chaoskit) -> None:

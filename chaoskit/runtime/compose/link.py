@@ -6,6 +6,7 @@ fails. An agent that ends by itself is told to `on_lost`.
 
 import asyncio
 import contextlib
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,8 @@ _ANSWER_S = 60.0
 _HELLO_S = 30.0
 _END_S = 5.0
 _STDERR_LINES = 5
+# The `docker` command writes some of its errors as log lines.
+_SAID_IN_LOG = re.compile(r'level=\w+ msg="(.*)"')
 Event = dict[str, Any]
 
 
@@ -55,7 +58,7 @@ class AgentLink:
         except TimeoutError:
             raise EnvironmentProblem(f"the agent's container does not start: {self._last_words()}") from None
         if self._closing or not self.hello:
-            raise EnvironmentProblem(f"the agent's container ended at once: {self._last_words()}")
+            raise EnvironmentProblem(f"the agent did not come up: {self._last_words()}")
         await self._set_clock()
 
     async def _set_clock(self) -> None:
@@ -93,6 +96,9 @@ class AgentLink:
             while line := await self._process.stdout.readline():
                 self._take(unpack(line))
         finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_END_S):
+                    await self._process.wait()
             self._ended()
 
     def _take(self, body: Event) -> None:
@@ -119,10 +125,13 @@ class AgentLink:
     async def _read_complaints(self) -> None:
         assert self._process is not None and self._process.stderr is not None
         while line := await self._process.stderr.readline():
-            self._complaints.append(line.decode(errors="replace").strip())
+            text = line.decode(errors="replace").strip()
+            said = _SAID_IN_LOG.search(text)
+            self._complaints.append(said[1] if said else text)
 
     def _last_words(self) -> str:
-        return "; ".join(self._complaints) or "it says nothing"
+        code = self._process.returncode if self._process is not None else None
+        return "; ".join(self._complaints) or (f"its container ended with code {code}" if code else "it says nothing")
 
     def _ended(self) -> None:
         self._greeted.set()

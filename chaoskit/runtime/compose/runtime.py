@@ -73,6 +73,8 @@ class ComposeRuntime:
 
     def start(self, program: str, life: int, environment: Mapping[str, str]) -> None:
         self._running[program] = asyncio.Event()
+        directories = {"data": self._scenario.programs[program].data_dir}
+        environment = self._scenario.filled(program, environment, directories)
         self._do(program, self._begin(program, life, environment), "starting")
 
     async def _begin(self, program: str, life: int, environment: Mapping[str, str]) -> None:
@@ -207,6 +209,8 @@ class ComposeRuntime:
                 await asyncio.gather(*(ended.wait() for ended in self._running.values()))
         except TimeoutError:
             self._lost("the engine", "a container that was stopped did not end")
+        except EnvironmentProblem as error:
+            self._lost("the engine", str(error))
         finally:
             for log in self._logs.values():
                 log.close()

@@ -173,13 +173,17 @@ class Stack:
             raise EnvironmentProblem(f"a service did not become healthy in {_UP_S:g} s") from None
 
     async def _until_up(self, service: str) -> None:
-        """Until a backing service is healthy, or has ended well when it is a job; a dead one is an error."""
+        """Until a backing service is healthy, or has ended well when it is a job; a dead one is an error.
+
+        The broker is no job: one that has ended is dead, however it ended.
+        """
+        is_job = service != self._project.broker
         while True:
             with engine.problems(f"waiting for {service}"):
                 told = await asyncio.to_thread(self._client.api.inspect_container, self._names[service])
             state = told["State"]
             health = (state.get("Health") or {}).get("Status", "healthy")
-            if state["Status"] == "exited" and state["ExitCode"] == 0:
+            if state["Status"] == "exited" and state["ExitCode"] == 0 and is_job:
                 return
             stays_dead = told["HostConfig"]["RestartPolicy"]["Name"] in ("", "no")
             if state["Status"] in ("exited", "dead") and stays_dead:
@@ -266,8 +270,8 @@ class Stack:
         return self._names[container]
 
     async def stop(self, container: str, grace_s: float) -> None:
-        """SIGTERM, and SIGKILL after the grace; one that is not running is left alone."""
-        with contextlib.suppress(docker.errors.NotFound):
+        """SIGTERM, and SIGKILL after the grace; one that is not running is left alone. Raises EnvironmentProblem."""
+        with engine.problems("stopping a container"), contextlib.suppress(docker.errors.NotFound):
             await asyncio.to_thread(self._client.api.stop, container, round(grace_s))
 
     async def remove(self, container: str) -> None:
