@@ -6,8 +6,10 @@ from pathlib import Path
 
 from chaoskit.engine.backends import RuntimeName, Stage, tapped_programs
 from chaoskit.engine.brokerless import NoConnections
+from chaoskit.engine.judging_here import JudgingHere
 from chaoskit.engine.remote import RemoteConnections, RemoteTaps, message_steps
 from chaoskit.model.scenario import Scenario
+from chaoskit.runtime.base import Runtime
 from chaoskit.runtime.compose.archives import unpack
 from chaoskit.runtime.compose.breaking import Breaking
 from chaoskit.runtime.compose.link import Event
@@ -66,7 +68,14 @@ class ComposeBackend:
             surveyed=stage.surveyed,
             powered=taps.powered,
         )
-        pipeline.attach(runtime, connections if self._stack.has_broker else NoConnections())
+        pipeline.attach(self._with_judge(stage, runtime), connections if self._stack.has_broker else NoConnections())
+
+    def _with_judge(self, stage: Stage, runtime: ComposeRuntime) -> Runtime:
+        """The runtime, with the command that judges beside it where the scenario has one."""
+        if stage.scenario.verifier.last is None:
+            return runtime
+        lost = stage.pipeline.lost
+        return JudgingHere(runtime, stage.scenario, stage.run_dir, stage.pipeline, lambda: self.fetch(stage), lost)
 
     def digest(self, run_dir: Path) -> str:
         return self._taps.digest if self._taps else ""
@@ -83,11 +92,12 @@ class ComposeBackend:
 
     async def fetch(self, stage: Stage) -> None:
         """Copy the data directories as they are now into the run's directory. Raises EnvironmentProblem."""
-        places = {stage.scenario.data_name(name): self._stack.place(name) for name in stage.pipeline.members}
+        found = ((stage.scenario.data_name(name), self._stack.place(name)) for name in stage.pipeline.members)
+        # The command that judges shares the name of a directory, and has no place of its own.
+        places = {name: place for name, place in found if place is not None}
         for name, place in places.items():
-            if place is not None:
-                tar = await self._stack.archive(place.in_agent())
-                await asyncio.to_thread(unpack, tar, stage.run_dir / "data" / name)
+            tar = await self._stack.archive(place.in_agent())
+            await asyncio.to_thread(unpack, tar, stage.run_dir / "data" / name)
 
     async def close(self) -> None:
         await self._stack.close()

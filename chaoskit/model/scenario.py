@@ -141,6 +141,18 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         merged = {**self.parameters, **self.programs[program].environment}
         return {name: as_text(value) for name, value in merged.items()}
 
+    def places(self, directories: Mapping[str, str]) -> dict[str, str]:
+        """What placeholders stand for: the parameters, and these directories."""
+        return {**{name: as_text(value) for name, value in self.parameters.items()}, **directories}
+
+    def filled(self, program: str, environment: Mapping[str, str], directories: Mapping[str, str]) -> dict[str, str]:
+        """An environment with the placeholders filled that the scenario declared: a broker's password may look so."""
+        declared, places = self.environment_of(program), self.places(directories)
+        return {
+            name: placeholders.fill(value, places) if declared.get(name) == value else value
+            for name, value in environment.items()
+        }
+
 
 def as_text(value: Scalar) -> str:
     """A value as a program finds it in its environment: true and false in small letters, as YAML has them."""

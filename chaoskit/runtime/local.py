@@ -17,7 +17,7 @@ from pathlib import Path
 
 from chaoskit.model import placeholders
 from chaoskit.model.errors import EnvironmentProblem, UsageError
-from chaoskit.model.scenario import Scenario, as_text
+from chaoskit.model.scenario import Scenario
 from chaoskit.runtime.base import Launch, Listener, Spawner
 from chaoskit.runtime.processes import MARK, Process, marked, owned, spawn_plain
 
@@ -53,9 +53,10 @@ class LocalRuntime:
         return path
 
     def start(self, program: str, life: int, environment: Mapping[str, str]) -> None:
-        places = self._places(program)
+        directories = self._directories(program)
+        places = self.scenario.places(directories)
         argv = [placeholders.fill(word, places) for word in self._argv(program)]
-        environment = self._filled(program, environment, places)
+        environment = self.scenario.filled(program, environment, directories)
         log = self._open_log(program)
         reading, writing = os.pipe()
         launch = Launch(
@@ -90,18 +91,8 @@ class LocalRuntime:
             raise EnvironmentProblem(f"{program}: the command {first!r} is not found; install it or mend `command`")
         return [found or str(local), *rest]
 
-    def _places(self, program: str) -> dict[str, str]:
-        """What the placeholders of a program stand for."""
-        parameters = {name: as_text(value) for name, value in self.scenario.parameters.items()}
-        return {**parameters, "data": str(self.data_dir(program)), "logs": str(self._logs())}
-
-    def _filled(self, program: str, environment: Mapping[str, str], places: Mapping[str, str]) -> dict[str, str]:
-        """The environment with its placeholders filled: those of the scenario's own values, not of a broker's."""
-        declared = self.scenario.environment_of(program)
-        return {
-            name: placeholders.fill(value, places) if declared.get(name) == value else value
-            for name, value in environment.items()
-        }
+    def _directories(self, program: str) -> dict[str, str]:
+        return {"data": str(self.data_dir(program)), "logs": str(self._logs())}
 
     def _environment(self, program: str, environment: Mapping[str, str]) -> dict[str, str]:
         passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
