@@ -75,7 +75,7 @@ class Liaison:
             t_s, result = self._time_s(event.t_s), event.result or 0
             place = event.op, event.path, event.nth
             self._pipeline.emit(Call(t_s, report.program, event.life, *place, event.size, result, report.states))
-            if self._aftermath is not None:
+            if self._aftermath is not None and event.op != "fsync":
                 self._aftermath.changed(report.program, event.life, event.path)
 
     def _fired(self, report: tap.Report, event: tap.Fired) -> None:
