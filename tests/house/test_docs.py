@@ -1,38 +1,40 @@
-"""What the pages say is what the code has: commands, exit codes, faults, triggers, links."""
+"""What the pages say is what the code has: tables, commands, links, scenarios, faults."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from chaoskit.cli import main as cli
 from chaoskit.faults import TABLE
-from chaoskit.model.exit_codes import MEANINGS
+from chaoskit.model import scenario as scenarios
 from chaoskit.model.triggers import OPERATIONS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 CRASH_MODEL = (ROOT / "docs" / "crash-model.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SCENARIOS = [
+    (page.name, block)
+    for page in PAGES
+    for block in re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.M | re.S)
+    if re.search(r"^name:", block, re.M) and re.search(r"^programs:", block, re.M)
+]
+REFRESH = [sys.executable, str(ROOT / "docs" / "tables.py")]
 
 
-def commands() -> set[str]:
-    cli._register()
-    return {command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback}
+def test_the_tables_of_the_pages_are_those_of_the_code() -> None:
+    done = subprocess.run([*REFRESH, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_command_of_the_readme_exists_and_every_command_is_in_it() -> None:
-    table = README.split("## The commands")[1].split("## Exit codes")[0]
-    rows = " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
-    words = {
-        word for quoted in re.findall(r"`([^`]+)`", rows) for word in [quoted.removeprefix("chaoskit ").split()[0]]
-    }
-    assert words == commands()
-
-
-def test_the_exit_codes_of_the_readme_are_those_of_the_code() -> None:
-    rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", README.split("## Exit codes")[1], re.M))
-    assert rows == {str(int(code)): meaning for code, meaning in MEANINGS.items()}
+def test_readme_and_reference_have_their_tables() -> None:
+    reference = (ROOT / "docs" / "reference.md").read_text()
+    assert re.findall(r"<!-- table: ([a-z-]+) -->", README) == ["commands", "exit-codes"]
+    assert {"faults", "triggers", "scenarios"} <= set(re.findall(r"<!-- table: ([a-z-]+) -->", reference))
 
 
 def test_every_fault_is_in_the_crash_model() -> None:
@@ -46,15 +48,54 @@ def test_every_operation_is_in_the_crash_model() -> None:
     assert set(OPERATIONS) <= set(re.findall(r"`([a-z]+)`", points))
 
 
+def test_every_package_is_in_whats_here() -> None:
+    text = (ROOT / "docs" / "whats-here.md").read_text()
+    packages = [path.parent for path in sorted((ROOT / "chaoskit").glob("*/__init__.py"))]
+    assert [package.name for package in packages if f"**chaoskit/{package.name}" not in text] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached: set[Path] = set()
+    new = {ROOT / "README.md"}
+    while new:
+        reached |= new
+        found = {
+            (page.parent / link).resolve()
+            for page in new
+            for link in re.findall(r"\]\(([^)#:]+\.md)\)", page.read_text())
+        }
+        new = found - reached
+    decisions = ROOT / "docs" / "decisions"
+    assert [page for page in PAGES[2:] if page not in reached and page.parent != decisions] == []
+
+
+@pytest.mark.parametrize(("page", "block"), SCENARIOS, ids=[page for page, _ in SCENARIOS])
+def test_a_scenario_in_a_page_is_one_that_chaoskit_takes(page: str, block: str, tmp_path: Path) -> None:
+    (tmp_path / "scenario.yaml").write_text(block)
+    # A Compose file has to be there, its contents are read when a run begins.
+    declared = yaml.safe_load(block).get("compose") or []
+    files = declared.get("files", ["docker-compose.yaml"]) if isinstance(declared, dict) else [declared]
+    for file in (file for file in files if file):
+        (tmp_path / file).write_text("services: {}\n")
+    scenarios.load(tmp_path / "scenario.yaml")
+
+
+def test_there_are_scenarios_in_the_pages() -> None:
+    assert {"README.md", "your-own-pipeline.md", "adding-a-scenario.md", "compose.md"} <= {
+        page for page, _ in SCENARIOS
+    }
+
+
 def test_the_two_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.M))
-    wanted = re.findall(r"^make ([a-z-]+)", README, re.M)
+    first = re.findall(r"^```\w*\n(.*?)^```$", README, re.M | re.S)[0]
+    wanted = re.findall(r"^make ([a-z-]+)", first, re.M)
     assert wanted == ["chaos", "test"]
     assert set(wanted) <= targets
 
