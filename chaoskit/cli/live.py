@@ -8,12 +8,14 @@ from chaoskit.engine.run import Watcher
 from chaoskit.engine.rundir import RunDir
 from chaoskit.model.events import (
     AnyEvent,
+    BrokerState,
     Call,
     EnvironmentLost,
     FaultFailed,
     FaultFired,
     Flag,
     LogLine,
+    NetworkState,
     ProgramExited,
     ProgramStarted,
     RunEnded,
@@ -36,6 +38,7 @@ class Live(Watcher):
         self._points = 0
         self._seen: set[tuple[str, str]] = set()
         self._up: dict[str, int] = {}
+        self._gone_s: dict[str, float] = {}
 
     def __enter__(self) -> "Live":
         if self._status:
@@ -116,6 +119,18 @@ class Live(Watcher):
     def _on_FaultFailed(self, event: FaultFailed) -> None:  # noqa: N802
         step = self._plan.steps[event.step]
         self._line(f"  {event.t_s:7.3f} s  {step.fault} {step.target} could not be done: {event.reason}", "yellow")
+
+    def _on_BrokerState(self, event: BrokerState) -> None:  # noqa: N802
+        self._away(event.t_s, "the broker", event.up)
+
+    def _on_NetworkState(self, event: NetworkState) -> None:  # noqa: N802
+        self._away(event.t_s, f"the network of {event.program}", event.up)
+
+    def _away(self, t_s: float, what: str, up: bool) -> None:
+        if up:
+            self._line(f"  {t_s:7.3f} s  {what} is back after {t_s - self._gone_s.pop(what, t_s):.3f} s", "dim")
+        else:
+            self._gone_s[what] = t_s
 
     def _on_EnvironmentLost(self, event: EnvironmentLost) -> None:  # noqa: N802
         self._line(f"  {event.t_s:7.3f} s  {event.what} lost: {event.reason}", "bold magenta")
