@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from chaoskit.model.events import AnyEvent, FaultFailed, FaultFired, ProgramExited, ProgramStarted, Ready
+from chaoskit.checks.unreached import why_unreached
+from chaoskit.model.events import AnyEvent, FaultFailed, FaultFired, ProgramExited, ProgramStarted
 from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.plan import Plan, Step
 from chaoskit.model.triggers import AtCall, AtIntervals
@@ -45,13 +46,7 @@ def _fired(step: Step, events: Sequence[AnyEvent]) -> FaultRecord:
 
 
 def _unfired(step: Step, failed: str | None, events: Sequence[AnyEvent]) -> FaultRecord:
-    note = failed or "the point was not reached"
-    if isinstance(step.at, AtIntervals):
-        ready_s = next((e.t_s for e in events if isinstance(e, Ready)), events[-1].t_s)
-        note = (
-            f"the run was over {events[-1].t_s - ready_s:.1f} s after it was ready, before it came to that: shorten "
-            "the time between, or give the pipeline more to do with --set"
-        )
+    note = failed or why_unreached(step, events)
     return FaultRecord(step.fault, step.target, str(step.at), step.at.exact, False, note=note)
 
 

@@ -124,7 +124,8 @@ def test_a_fault_that_never_fired_is_inconclusive() -> None:
     judgement = judge(journal(*GREEN, steps=[KILL]))
     assert judgement.code is ExitCode.INCONCLUSIVE
     assert texts(judgement, "faults-fired") == [
-        "never fired: kill worker at before write:a.csv#1 (the point was not reached)"
+        "never fired: kill worker at before write:a.csv#1 (the point was not reached: "
+        "worker made no write, nor any other call that was seen)"
     ]
     assert not judgement.faults[0].fired
 
