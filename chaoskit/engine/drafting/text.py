@@ -87,15 +87,25 @@ def _verifier(draft: Draft) -> Iterator[str]:
         yield _line("  command:", f"{_FILL_IN} it runs when all is at rest and sees {{data}}; ending with 0 is SUCCESS")
     else:
         yield _line(f"  program: {_value(draft.verifier)}", "its lines are the verdicts")
-    if draft.verifier_command is None or draft.success or draft.failure:
-        yield _line(f"  success: {_quoted(draft.success or _DEFAULTS.success)}", "(?P<id>...) names what was judged")
-        yield f"  failure: {_quoted(draft.failure or _DEFAULTS.failure)}"
+    yield from _patterns(draft)
     if draft.expect is not None:
         expect = list(draft.expect) if isinstance(draft.expect, tuple) else draft.expect
         yield f"  expect: {_value(expect)}"
     elif draft.needs_expect:
         hint = f"; {draft.verifier} has {draft.expect_hint}" if draft.expect_hint else ""
         yield _line("  expect:", f"{_FILL_IN} the ids that must be judged, [A, B], or how many{hint}")
+
+
+def _patterns(draft: Draft) -> Iterator[str]:
+    """The patterns that were given, else those that go without saying, to be seen and changed."""
+    given: dict[str, str | None] = {"success": draft.success, "failure": draft.failure}
+    if draft.success is None and draft.failure is None:
+        usual: dict[str, str | None] = {"success": _DEFAULTS.success, "failure": _DEFAULTS.failure}
+        given = usual if draft.verifier_command is None else {}
+    for field, pattern in given.items():
+        if pattern is not None:
+            remark = "(?P<id>...) names what was judged" if field == "success" and "(?P<id>" in pattern else ""
+            yield _line(f"  {field}: {_quoted(pattern)}", remark)
 
 
 def _line(text: str, remark: str) -> str:
