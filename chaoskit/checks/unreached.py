@@ -35,8 +35,7 @@ def _calls(program: str, at: AtCall, events: Sequence[AnyEvent]) -> str:
     lives = Counter(e.life for e in of_op if fnmatchcase(e.path, at.path))
     life = "" if at.life is None else f" in life {at.life}"
     if lives and max(lives.values()) >= at.nth:
-        why = "only while the run ended" if at.byte is None else f"but no byte {at.byte} is in it"
-        return f"{at.op} {at.path} #{at.nth} came, {why}"
+        return f"{at.op} {at.path} #{at.nth} came only while its life, or the run, was ending"
     if lives:
         return f"{at.op} {at.path} came {max(lives.values())} times{life or ' in one life'}, not {at.nth}"
     if of_op:
