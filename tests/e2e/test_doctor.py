@@ -112,6 +112,11 @@ def test_memory_is_that_of_the_machine_or_the_limit_of_the_container(tmp_path: P
     assert available_bytes(meminfo, tmp_path) == 1_024_000_000
     (tmp_path / "memory.max").write_text("105000000\n")
     assert available_bytes(meminfo, tmp_path) == 100_000_000
+    old = tmp_path / "version 1" / "memory"
+    old.mkdir(parents=True)
+    (old / "memory.limit_in_bytes").write_text("55000000\n")
+    (old / "memory.usage_in_bytes").write_text("5000000\n")
+    assert available_bytes(meminfo, tmp_path / "version 1") == 50_000_000
     assert available_bytes(tmp_path / "gone", tmp_path / "gone") is None
 
 

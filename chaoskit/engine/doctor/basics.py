@@ -1,5 +1,6 @@
 """The looks at what every run needs, and at what killed runs left behind."""
 
+import contextlib
 import importlib
 import importlib.metadata
 import os
@@ -19,6 +20,11 @@ _LEAST_FREE_BYTES = 100 * 1024 * 1024
 _LEAST_MEMORY_BYTES = 200 * 1024 * 1024
 _LOOPBACK_S = 5.0
 _CGROUP = Path("/sys/fs/cgroup")
+# The limit of the container and what is used of it, in cgroups of version 2 and of version 1.
+_LIMITS = (
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
 _AVAILABLE = re.compile(r"^MemAvailable:\s+(\d+) kB", re.M)
 
 
@@ -72,15 +78,16 @@ def _memory() -> Finding:
 
 def available_bytes(meminfo: Path, cgroup: Path) -> int | None:
     """What processes can still have: of the machine, or of the container's limit where that is less. None: unknown."""
-    found = []
     try:
-        if match := _AVAILABLE.search(meminfo.read_text()):
-            found.append(1024 * int(match[1]))
-        found.append(int((cgroup / "memory.max").read_text()) - int((cgroup / "memory.current").read_text()))
-    except (OSError, ValueError):
+        match = _AVAILABLE.search(meminfo.read_text())
+    except OSError:
+        return None
+    found = [1024 * int(match[1])] if match else []
+    for limit, used in _LIMITS:
         # No such files, or a limit of `max`: then the machine's own is the limit.
-        return found[0] if found else None
-    return min(found)
+        with contextlib.suppress(OSError, ValueError):
+            found.append(int((cgroup / limit).read_text()) - int((cgroup / used).read_text()))
+    return min(found, default=None)
 
 
 def _loopback() -> Finding:
