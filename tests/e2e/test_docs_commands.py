@@ -59,15 +59,16 @@ volumes: {data: {}}
 
 
 def prepare_init(directory: Path) -> None:
-    """The folder of a user of docs/init.md."""
+    """The folder of a user of docs/init.md, whose commands are alternatives: none finds what another has written."""
+    (directory / "scenario.yaml").unlink(missing_ok=True)
     (directory / "docker-compose.yaml").write_text(COMPOSE)
     (directory / "compose.yaml").write_text(COMPOSE)
     (directory / "compose.override.yaml").write_text("services: {worker: {environment: {ORDERS: 3}}}\n")
     (directory / "writer.py").write_text(WRITER)
-    (directory / "chaos").mkdir()
+    (directory / "chaos").mkdir(exist_ok=True)
 
 
-# What a page takes for granted, beside a checkout.
+# What a page takes for granted before each of its commands, beside a checkout.
 PREPARED: dict[str, Callable[[Path], None]] = {"docs/init.md": prepare_init}
 
 
@@ -81,9 +82,10 @@ def shortened(command: Any) -> Any:
 @pytest.mark.parametrize("page", [page for page, found in PAGES.items() if found])
 def test_a_page_does_and_prints_what_it_says(page: str, tmp_path: Path) -> None:
     directory = sessions.checkout(tmp_path)
-    PREPARED.get(page, lambda _: None)(directory)
+    prepare = PREPARED.get(page, lambda _: None)
     with sessions.Shell(directory, WITHIN_S) as shell:
         for step in PAGES[page]:
+            prepare(directory)
             played = step if isinstance(step, sessions.Edit) else shortened(step)
             done = sessions.play(played, shell, directory)
             if done is None:
@@ -109,7 +111,7 @@ def test_a_command_that_is_not_played_names_what_there_is(page: str, command: An
     else:
         assert words[0].endswith("chaoskit")
         # The same without a runtime that needs an engine; `--dry-run` makes no run with faults.
-        local = [word for word in words[1:] if word not in ("--runtime", "compose")]
+        local = [{"shop": "stateful"}.get(word, word) for word in words[1:] if word not in ("--runtime", "compose")]
         asked = [sys.executable, "-m", "chaoskit", *local, "--dry-run"]
         subprocess.run(asked, cwd=tmp_path, check=True, capture_output=True)
 

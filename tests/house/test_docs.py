@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 import yaml
 
 from chaoskit.cli import main as cli
@@ -52,6 +53,22 @@ def test_every_package_is_in_whats_here() -> None:
     text = (ROOT / "docs" / "whats-here.md").read_text()
     packages = [path.parent for path in sorted((ROOT / "chaoskit").glob("*/__init__.py"))]
     assert [package.name for package in packages if f"**chaoskit/{package.name}" not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_and_options_within_the_text_exist(page: Path) -> None:
+    cli._register()
+    known = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    options = {name: {o for p in c.params for o in (*p.opts, *p.secondary_opts)} for name, c in known.items()}
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+    unknown = [
+        quoted
+        for quoted in re.findall(r"`(chaoskit [a-z][^`]*)`", text)
+        for name, *words in [quoted.split()[1:]]
+        if name not in options
+        or not {w.split("=")[0] for w in words if w.startswith("--")} <= options[name] | {"--help"}
+    ]
+    assert unknown == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
