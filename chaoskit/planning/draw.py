@@ -32,7 +32,8 @@ def draw(
     """A plan of `kills` kills of `targets` and `duplicates` doubled messages to them.
 
     Every target is as likely to be killed, however many calls it makes; with `each` all get the same number of kills,
-    the first ones one more where it does not come out even. Raises UsageError when the control run has fewer places than that.
+    the first ones one more where it does not come out even. Raises UsageError when the control run has fewer places
+    than that.
     """
     calls = [e for e in events if isinstance(e, Call) and e.program in targets and e.op != "send"]
     messages = [e for e in events if isinstance(e, Message)]
