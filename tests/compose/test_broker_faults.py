@@ -4,6 +4,8 @@ Each has a control that shows that it was real: what the broker's queues hold be
 they find no broker, and what a run says when the broker goes and nobody hurt it.
 """
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,10 +14,19 @@ import docker
 import pytest
 import yaml
 
-from chaoskit.model.events import BrokerState, EnvironmentLost, LogLine, NetworkState
+from chaoskit import bundled
+from chaoskit.engine import wiring
+from chaoskit.engine.backends import opened
+from chaoskit.engine.conduct import Limits
+from chaoskit.engine.once import Setup, run_once
+from chaoskit.engine.rundir import RunDir
+from chaoskit.model.events import BrokerState, EnvironmentLost, LogLine, NetworkState, RunEnded
+from chaoskit.model.plan import Plan, Step
+from chaoskit.model.triggers import AtMessage
 from chaoskit.runtime.compose import labels
 
 from .commands import Chaoskit, Finished, wait_until
+from .conftest import Project
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("engine")]
 
@@ -121,6 +132,38 @@ def broker_of(client: docker.DockerClient, pid: int) -> str:
     filters = {"label": [f"{labels.OWNER}={labels.owner(pid)}", "com.docker.compose.service=rabbitmq"]}
     (container,) = client.api.containers(filters=filters)
     return str(container["Id"])
+
+
+def test_a_broker_that_a_run_left_down_is_there_for_the_next_one(client: docker.DockerClient, tmp_path: Path) -> None:
+    """An interrupted run does not wait for its faults to be over; the project, and its broker, serve the next run."""
+    scenario = bundled.find("stateful-durable")
+    kill = Step("broker-kill", "broker", AtMessage("delivered", "queue-1-2", 2), {"for_s": 600.0})
+
+    async def ends() -> list[str]:
+        backend = wiring.backend("compose", scenario, lambda text, passing: None)
+        reasons = []
+        async with opened(backend):
+            for n, (plan, limit_s) in enumerate(((Plan(0, (kill,)), 5.0), (Plan(0), 60.0))):
+                run_dir = RunDir(tmp_path / str(n))
+                setup = Setup(scenario, plan, run_dir, limits=Limits(timeout_s=limit_s), backend=backend)
+                ended = (await run_once(setup))[-1]
+                assert isinstance(ended, RunEnded)
+                reasons.append(ended.reason)
+        return reasons
+
+    assert asyncio.run(ends()) == ["timeout", "complete"]
+
+
+def test_the_durable_file_alone_survives_its_broker(project: Callable[..., Project]) -> None:
+    pipeline = project("stateful-durable", NUM_CHUNKS="200", EXPECTED_CHUNKS="200")
+    up = pipeline.follow("up", "--build")
+    up.wait_for_text("Processing chunk 20 for client CLI1")
+    pipeline("kill", "rabbitmq")
+    up.wait_for_text("No broker at")
+    pipeline("start", "rabbitmq")
+    verifier = pipeline.follow("logs", "--follow", "--no-color", "worker-3")
+    for client_id in ("CLI1", "CLI2"):
+        verifier.wait_for_text(f"SUCCESS [{client_id}] - Expected: 201000, Received: 201000")
 
 
 @pytest.mark.soak
