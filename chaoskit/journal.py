@@ -32,7 +32,9 @@ class Writer:
             line = line[os.write(self._fd, line) :]
 
     def close(self) -> None:
-        os.close(self._fd)
+        # A descriptor's number is soon another file's: whoever appends too late must not write there.
+        fd, self._fd = self._fd, -1
+        os.close(fd)
 
 
 def read(path: Path) -> list[AnyEvent]:

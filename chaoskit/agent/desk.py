@@ -136,9 +136,7 @@ class Desk:
         try:
             return self._station is not None and self._station.lose(program)
         except OSError as error:
-            # Nobody waits for this answer, and what follows would be judged with the wrong files.
-            self._tell("broken", reason=f"the power loss of {program} could not be played: {error}")
-            raise
+            raise OSError(f"the power loss of {program} could not be played: {error}") from error
         finally:
             for other in stopped:
                 self._signal(other, signal.SIGCONT)

@@ -8,6 +8,7 @@ from chaoskit.engine.backends import RuntimeName, Stage, tapped_programs
 from chaoskit.engine.brokerless import NoConnections
 from chaoskit.engine.judging_here import JudgingHere
 from chaoskit.engine.remote import RemoteConnections, RemoteTaps, message_steps
+from chaoskit.model.errors import EnvironmentProblem, UsageError
 from chaoskit.model.scenario import Scenario
 from chaoskit.runtime.base import Runtime
 from chaoskit.runtime.compose.archives import unpack
@@ -27,6 +28,7 @@ class ComposeBackend:
         self._on_progress = on_progress
         self._runtime: ComposeRuntime | None = None
         self._taps: RemoteTaps | None = None
+        self._broken = ""
 
     async def open(self) -> None:
         try:
@@ -45,6 +47,11 @@ class ComposeBackend:
         places = {name: place for name in pipeline.members if (place := self._stack.place(name)) is not None}
         tapped = stage.tapped and self.tap_unavailable() is None
         targets = tapped_programs(stage.scenario, executor) if tapped else set()
+        for program in sorted(targets - places.keys()):
+            raise UsageError(
+                f"{program}: {stage.scenario.programs[program].data_dir} is on no volume, so its calls cannot be seen: "
+                "name it as a `target`, or put the directory on a volume"
+            )
         taps = RemoteTaps(pipeline, executor, link, places, targets)
         breaking = Breaking(self._stack, lambda program: runtime.container_of(program))
         connections = RemoteConnections(pipeline, executor, link, breaking)
@@ -58,9 +65,10 @@ class ComposeBackend:
                 connections.hear(event)
 
         runtime = ComposeRuntime(self._stack, stage.scenario, stage.run_dir, pipeline, taps, pipeline.lost)
-        self._stack.lost, link.on_event = pipeline.lost, hear
         self._runtime, self._taps = runtime, taps
+        self._detach()
         await self._stack.mend_broker()
+        await link.set_clock()
         await link.ask(
             "begin",
             volumes=self._stack.volumes,
@@ -68,7 +76,19 @@ class ComposeBackend:
             surveyed=stage.surveyed,
             powered=taps.powered,
         )
+        if self._broken:
+            raise EnvironmentProblem(f"the agent: {self._broken}")
+        self._stack.lost, link.on_event = pipeline.lost, hear
         pipeline.attach(self._with_judge(stage, runtime), connections if self._stack.has_broker else NoConnections())
+
+    def _detach(self) -> None:
+        """What happens between two runs (a service that is no program goes on talking to the broker) is no run's."""
+        self._stack.lost = lambda what, reason: None
+        self._stack.link.on_event = self._hear_nothing
+
+    def _hear_nothing(self, event: Event) -> None:
+        if event["event"] == "broken":
+            self._broken = event["reason"]
 
     def _with_judge(self, stage: Stage, runtime: ComposeRuntime) -> Runtime:
         """The runtime, with the command that judges beside it where the scenario has one."""
@@ -81,6 +101,7 @@ class ComposeBackend:
         return self._taps.digest if self._taps else ""
 
     async def settle(self, stage: Stage, keep_data: bool) -> None:
+        self._detach()
         if self._runtime is None:
             return
         try:

@@ -69,7 +69,7 @@ class RemoteTaps:
         tapped = place is not None and self.tapped(program)
         # Only a later life's beginning tells experiments apart.
         digested = sorted({place.volume for place in self._places.values()}) if life else []
-        self.digest = await self._link.ask(
+        digest = await self._link.ask(
             "prepare",
             program=program,
             container=container,
@@ -80,6 +80,9 @@ class RemoteTaps:
             orders=[order.to_json() for order in self._liaison.orders(program)] if tapped else [],
             digested=digested,
         )
+        # A first life that begins while another program recovers must not take the place of what that one found.
+        if life:
+            self.digest = digest
 
     async def started(self, program: str, pid: int) -> None:
         await self._link.ask("started", program=program, pid=pid)

@@ -13,6 +13,7 @@ from chaoskit.model.events import (
     LogLine,
     Message,
     ProgramStarted,
+    Ready,
     RunEnded,
     RunStarted,
     decode,
@@ -105,3 +106,12 @@ def test_a_journal_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     for path in (tmp_path / "none.jsonl", tmp_path):
         with pytest.raises(UsageError, match="is this the directory of a run"):
             journal.read(path)
+
+
+def test_an_event_after_the_end_is_written_nowhere_else(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path / "first")
+    writer.close()
+    # The next file that is opened gets the number of the descriptor that was closed.
+    with (tmp_path / "second").open("wb"), pytest.raises(OSError, match="Bad file descriptor"):
+        writer.append(Ready(1.0))
+    assert (tmp_path / "second").read_bytes() == b""

@@ -59,9 +59,10 @@ class AgentLink:
             raise EnvironmentProblem(f"the agent's container does not start: {self._last_words()}") from None
         if self._closing or not self.hello:
             raise EnvironmentProblem(f"the agent did not come up: {self._last_words()}")
-        await self._set_clock()
+        await self.set_clock()
 
-    async def _set_clock(self) -> None:
+    async def set_clock(self) -> None:
+        """Compare the clocks: they drift apart, and a virtual machine's stands still when it sleeps."""
         before_s = time.monotonic()
         there_s = await self.ask("clock")
         self._offset_s = (before_s + time.monotonic()) / 2 - float(there_s)
@@ -77,7 +78,13 @@ class AgentLink:
 
     def tell(self, do: str, **arguments: Any) -> None:
         """Give a command and go on; commands are carried out in their order."""
-        self._send(do, arguments).add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+        self._send(do, arguments).add_done_callback(self._told)
+
+    def _told(self, answer: asyncio.Future[Any]) -> None:
+        """A command that nobody waits for is over; where it failed, a run would otherwise go on as if it had not."""
+        error = None if answer.cancelled() else answer.exception()
+        if error is not None and not self._closing:
+            self._on_lost(str(error))
 
     def _send(self, do: str, arguments: dict[str, Any]) -> asyncio.Future[Any]:
         self._number += 1
@@ -95,6 +102,8 @@ class AgentLink:
         try:
             while line := await self._process.stdout.readline():
                 self._take(unpack(line))
+        except ValueError as error:
+            self._complaints.append(f"it said what is no line of an agent: {error}")
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_END_S):
@@ -116,7 +125,14 @@ class AgentLink:
             self.hello = body
             self._greeted.set()
         else:
-            self.on_event(body)
+            self._hear(body)
+
+    def _hear(self, event: Event) -> None:
+        try:
+            self.on_event(event)
+        except Exception as error:  # noqa: BLE001 (a bug of ours must end the run, and not only this connection)
+            context = {"message": f"hearing {event['event']!r} of the agent", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     def local_s(self, there_s: float) -> float:
         """A time of the agent's clock in this machine's monotonic seconds."""
