@@ -54,8 +54,7 @@ class LocalRuntime:
 
     def start(self, program: str, life: int, environment: Mapping[str, str]) -> None:
         directories = self._directories(program)
-        places = self.scenario.places(directories)
-        argv = [placeholders.fill(word, places) for word in self._argv(program)]
+        argv = self._argv(program, self.scenario.places(directories))
         environment = self.scenario.filled(program, environment, directories)
         log = self._open_log(program)
         reading, writing = os.pipe()
@@ -79,10 +78,10 @@ class LocalRuntime:
             lambda code: self._listener.program_exited(program, life, code),
         )
 
-    def _argv(self, program: str) -> list[str]:
+    def _argv(self, program: str, places: Mapping[str, str]) -> list[str]:
         if not self.scenario.programs[program].command:
             raise EnvironmentProblem(f"{program} has no `command`: run it with --runtime compose, or give it one")
-        first, *rest = self.scenario.programs[program].command
+        first, *rest = (placeholders.fill(word, places) for word in self.scenario.programs[program].command)
         if first in ("python", "python3"):
             return [sys.executable, *rest]
         found = shutil.which(first, path=f"{self.scenario.folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
