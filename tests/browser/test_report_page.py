@@ -6,6 +6,23 @@ from typing import Any
 
 import pytest
 
+from chaoskit.model.events import (
+    AnyEvent,
+    Call,
+    FaultFired,
+    LogLine,
+    Message,
+    ProgramStarted,
+    RunEnded,
+    RunStarted,
+)
+from chaoskit.model.plan import Plan, Step
+from chaoskit.model.run import Report
+from chaoskit.model.scenario import Program, Scenario, Verifier
+from chaoskit.model.triggers import AtCall
+from chaoskit.model.verdict import FaultRecord
+from chaoskit.report import html
+
 Open = Callable[..., Any]
 
 
@@ -314,3 +331,53 @@ def test_arrow_keys_walk_the_map_and_tab_passes_it_in_one_step(opened: Open, exp
     tab.page.keyboard.press("ArrowLeft")
     assert tab.page.evaluate("document.activeElement.dataset.name") == first
     assert tab.page.locator(".spot[tabindex='0']").count() == 1
+
+
+# --- long runs ---
+
+
+def long_journal(count: int) -> list[AnyEvent]:
+    """A run of so many events, with a kill in the middle."""
+    scenario = Scenario("long", {"w": Program(("x",))}, ("w",), Verifier("w", ("CLI1",)))
+    plan = Plan(0, (Step("kill", "w", AtCall("write", "a.csv")),))
+    events: list[AnyEvent] = [RunStarted(0.0, "0", scenario, plan, "local", "now"), ProgramStarted(0.0, "w", 0, 1)]
+    for n in range(count // 4):
+        t_s = 0.1 + n / 100
+        events += [
+            Message(t_s, "w", "delivered", "queue-1-2", n + 1, f"m{n}", 79),
+            Call(t_s + 0.001, "w", 0, "write", "a.csv", n + 1, 18, 18),
+            LogLine(t_s + 0.002, "w", 0, f"Processing message {n} of client CLI1"),
+            Message(t_s + 0.003, "w", "acked", "queue-1-2", n + 1, f"m{n}", 79),
+        ]
+    middle = len(events) // 2
+    fault = FaultFired(events[middle].t_s, 0, "w/0/write:a.csv#1", None, 3, b"abc")
+    return [*events[:middle], fault, *events[middle:], RunEnded(events[-1].t_s, "complete")]
+
+
+def long_report(events: list[AnyEvent]) -> Report:
+    fault = next(event for event in events if isinstance(event, FaultFired))
+    record = FaultRecord("kill", "w", fault.point, True, True, fault.t_s, None, None, "before")
+    return Report("0", "long", "local", 1, {}, "fail", 1, "now", 1.0, (), (record,), {}, "again", "x", sentence="long")
+
+
+def test_ten_thousand_events_open_in_under_two_seconds_and_answer_keys_at_once(opened: Open, tmp_path: Path) -> None:
+    events = long_journal(10_000)
+    path = tmp_path / "report.html"
+    path.write_text(html.render(long_report(events), events), encoding="utf-8")
+    frames = "requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() / 1000)))"
+    drawn = f"new Promise(done => {frames})"
+    # The best of three: what else the machine does is not the page's time.
+    assert min(opened(path).page.evaluate(drawn) for _ in range(3)) < 2
+    tab = opened(path)
+    tab.page.focus("#timeline-canvas")
+    tab.page.keyboard.press("0")
+    for _ in range(50):
+        tab.page.keyboard.press("ArrowRight")
+    tab.page.keyboard.press("End")
+    assert "end of the run" in moment(tab)
+    assert "10003 of 10003" in tab.text("#moment-details")
+    tab.page.focus("#find")
+    tab.page.keyboard.type("message 1234 of")
+    tab.page.keyboard.press("Enter")
+    assert moment(tab) == "w: Processing message 1234 of client CLI1"
+    assert tab.page.locator("#beside-table tr").count() <= 122

@@ -204,15 +204,23 @@ class Timeline {
   drawEvents(ctx) {
     const drawn = new Map();
     const end = this.scale.from(this.width + 8);
+    const special = [];
     for (let i = this.scale.from(-8); i < end; i += 1) {
-      const event = this.events[i];
-      const x = Math.round(this.scale.x(i)), y = this.y(event), name = glyphOf(event);
-      const column = `${event.lane} ${y} ${name}`;
-      // A mark is ten pixels wide: one that would cover another of its kind almost wholly tells nothing new.
-      if (x - (drawn.get(column) ?? -99) < 2) continue;
-      drawn.set(column, x);
-      this.mark(ctx, name, x, y);
+      // What is not as usual comes last, so that nothing usual lies over it.
+      if (this.events[i].flags) special.push(i);
+      else this.drawEvent(ctx, i, drawn);
     }
+    for (const i of special) this.drawEvent(ctx, i, drawn);
+  }
+
+  drawEvent(ctx, i, drawn) {
+    const event = this.events[i];
+    const x = Math.round(this.scale.x(i)), y = this.y(event), name = glyphOf(event);
+    const column = `${event.lane} ${y} ${name}`;
+    // A mark is ten pixels wide: one that would cover another of its kind almost wholly tells nothing new.
+    if (x - (drawn.get(column) ?? -99) < 2) return;
+    drawn.set(column, x);
+    this.mark(ctx, name, x, y);
   }
 
   mark(ctx, name, x, y, size = 1) {
