@@ -39,6 +39,7 @@ from chaoskit.report import html
 
 LIMIT_S, LIMIT_BYTES = 2.0, 5_000_000
 FEW = 100
+CHROMIUM = Path("/usr/bin/chromium")
 W1, W2, W3 = "test-runner", "worker-2", "worker-3"
 DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() / 1000))))"
 
@@ -118,10 +119,11 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=10_000)
     parser.add_argument("--times", type=int, default=5)
     options = parser.parse_args()
+    if not CHROMIUM.exists():
+        print(f"{CHROMIUM} is not there: apt-get install chromium", file=sys.stderr)
+        return 3
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
         pages, made_s = {}, {}
         for count in (FEW, options.events):
             events = journal(count, kills=10 if count > 1000 else 2)
