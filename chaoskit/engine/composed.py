@@ -31,11 +31,7 @@ class ComposeBackend:
         self._broken = ""
 
     async def open(self) -> None:
-        try:
-            await self._stack.open()
-        except BaseException:
-            await self.close()
-            raise
+        await self._stack.open()
         for note in self._stack.notes:
             self._on_progress(note, False)
 

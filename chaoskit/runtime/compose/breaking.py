@@ -5,7 +5,6 @@ otherwise the engine gives it a free address, mostly the same. The broker's cont
 anew: what it keeps on its volumes, anonymous ones too, is there again.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ import docker
 from chaoskit.model.errors import EnvironmentProblem
 from chaoskit.runtime.compose import clones, engine
 from chaoskit.runtime.compose.stack import Stack
+from chaoskit.runtime.compose.uncancelled import in_thread
 
 # A broker that does not end in order within this is killed, as by `docker stop`.
 _BROKER_GRACE_S = 30
@@ -34,7 +34,7 @@ class Breaking:
     async def disconnect(self, program: str) -> None:
         """Take a program's container from all of its networks. Raises EnvironmentProblem."""
         with engine.problems(f"disconnecting {program}"):
-            await asyncio.to_thread(self._disconnect, program)
+            await in_thread(self._disconnect, program)
 
     def _disconnect(self, program: str) -> None:
         container = self._container_of(program)
@@ -48,7 +48,7 @@ class Breaking:
     async def connect(self, program: str) -> None:
         """Undo `disconnect`; a container that is gone meanwhile needs no network. Raises EnvironmentProblem."""
         with engine.problems(f"connecting {program}"), contextlib.suppress(docker.errors.NotFound):
-            await asyncio.to_thread(self._connect, program)
+            await in_thread(self._connect, program)
 
     def _connect(self, program: str) -> None:
         for network, endpoint in self._endpoints.pop(program, {}).items():
@@ -67,7 +67,7 @@ class Breaking:
         """SIGKILL the broker, or stop it in order, and wait for its end. Raises EnvironmentProblem."""
         self._stack.broker_is_broken = True
         with engine.problems("ending the broker"):
-            await asyncio.to_thread(self._kill_broker if kill else self._stop_broker)
+            await in_thread(self._kill_broker if kill else self._stop_broker)
 
     def _kill_broker(self) -> None:
         # The agent may have killed it already, and an engine that is to start it again may be about to.

@@ -23,10 +23,10 @@ from chaoskit.runtime.compose import agent_files, clones, command, engine, label
 from chaoskit.runtime.compose.clones import Changes, Template
 from chaoskit.runtime.compose.link import AgentLink
 from chaoskit.runtime.compose.mounts import Place
+from chaoskit.runtime.compose.uncancelled import in_thread, to_its_end, together
 
 _BUILD_S = 1800.0
 _UP_S = 300.0
-_CLOSE_S = 120.0
 _POLL_S = 0.2
 # Any image with Python 3.11 or newer.
 _IMAGE_VARIABLE, _IMAGE = "CHAOSKIT_AGENT_IMAGE", "python:3.13-slim"
@@ -45,7 +45,8 @@ class Stack:
         self.link = AgentLink(lambda reason: self.lost("the agent", reason))
         self.notes: list[str] = []
         self._scenario, self._launcher, self._progress = scenario, launcher, on_progress
-        self._labels = labels.of_run(self.name, labels.owner())
+        self._agent = f"{self.name}-agent"
+        self._is_connected = False
         self._templates: dict[str, Template] = {}
         self._names: dict[str, str] = {}
         self._made = 0
@@ -66,7 +67,7 @@ class Stack:
 
     async def open(self) -> None:
         """Bring it up. Raises UsageError and EnvironmentProblem; `close` has to follow even then."""
-        self._client = await asyncio.to_thread(engine.connect)
+        await in_thread(self._connect)
         self._files = self._compose_files()
         resolved = await command.resolve(self._files, self._variables())
         missing = await asyncio.to_thread(command.missing, resolved)
@@ -74,12 +75,12 @@ class Stack:
         self.notes = list(self._project.notes)
         self._progress(f"making the containers of {self._files.files[0].name}", False)
         await self._compose("create", "--build", doing="making the containers", timeout_s=_BUILD_S)
-        await asyncio.to_thread(self._read_templates)
+        await in_thread(self._read_templates)
         broker = self._project.broker
         # Whatever else stands behind the programs may look for the broker at its first step, and finds the agent there.
         others = [service for service in self._project.backing if service != broker]
-        agent, _ = await asyncio.gather(asyncio.to_thread(self._make_agent), self._start([broker] if broker else []))
-        await self.link.open(["docker", "start", "--attach", "--interactive", agent])
+        await together(in_thread(self._make_agent), self._start([broker] if broker else []))
+        await self.link.open(["docker", "start", "--attach", "--interactive", self._agent])
         if reason := self.link.hello["tap"]:
             self._progress(f"no tap on the engine's machine: {reason}", False)
         if self._project.broker is not None:
@@ -87,6 +88,10 @@ class Stack:
             await self.link.ask("front", host=project.BROKER_ADDRESS, ports=ports, pid=pid)
         await self._start(others)
         await self.link.ask("keep", volumes=list(self._project.volumes))
+
+    def _connect(self) -> None:
+        self._client = engine.connect()
+        self._is_connected = True
 
     def _compose_files(self) -> command.Files:
         compose = self._scenario.compose
@@ -144,12 +149,11 @@ class Stack:
                 files = placed.files if placed else ()
                 self._templates[service] = clones.template_of(self._client, self._names[service], service, files)
 
-    def _make_agent(self) -> str:
+    def _make_agent(self) -> None:
         """The agent's container, with our code and the launcher in it; not started."""
         template = self._templates[project.AGENT]
-        name = f"{self.name}-agent"
         with engine.problems("making the agent's container"):
-            made = clones.create(self._client, template, name, Changes(attached=True))
+            made = clones.create(self._client, template, self._agent, Changes(attached=True))
             api = self._client.api
             api.put_archive(made, "/", agent_files.archive())
             machine = str(self._client.info().get("Architecture", platform.machine()))
@@ -157,7 +161,6 @@ class Stack:
             api.put_archive(made, folder, clones.tar_of(launcher, self._launcher(machine), 0o755))
             for service, placed in self._project.programs.items():
                 owners.give(self._client, self._names[service], made, placed.fresh)
-        return name
 
     async def _start(self, services: Sequence[str]) -> None:
         """Have Compose start services, in its order, and wait until each is up. Raises EnvironmentProblem."""
@@ -215,7 +218,7 @@ class Stack:
     async def start_broker(self) -> int:
         """Start the broker's container again; its first process id on the engine's machine, 0 when it ended at once."""
         with engine.problems("starting the broker"):
-            await asyncio.to_thread(self._client.api.start, self.broker_container)
+            await in_thread(self._client.api.start, self.broker_container)
             return await self.broker_pid()
 
     async def broker_pid(self) -> int:
@@ -261,7 +264,7 @@ class Stack:
         # Compose's own numbers are taken by the containers that it made.
         name = f"{self.name}-{service}-run{self._made}"
         with engine.problems(f"making a container of {service}"):
-            container = await asyncio.to_thread(clones.create, self._client, template, name, changes)
+            container = await in_thread(clones.create, self._client, template, name, changes)
         self._names[container] = name
         return container
 
@@ -283,7 +286,7 @@ class Stack:
         """A tar of a directory, as the agent sees it."""
 
         def read() -> bytes:
-            return b"".join(self._client.api.get_archive(f"{self.name}-agent", path)[0])
+            return b"".join(self._client.api.get_archive(self._agent, path)[0])
 
         with engine.problems(f"copying {path}"):
             return await asyncio.to_thread(read)
@@ -291,9 +294,16 @@ class Stack:
     # --- down ---
 
     async def close(self) -> None:
-        """Remove everything that is this project's: containers, networks, volumes, images that were built."""
+        """Remove everything that is this project's: containers, networks, volumes, images that were built.
+
+        It comes to its end also when it is cancelled. Nothing happens the second time.
+        """
+        await to_its_end(self._close())
+
+    async def _close(self) -> None:
         await self.link.close()
-        if hasattr(self, "_client"):
+        if self._is_connected:
+            self._is_connected = False
             try:
                 await asyncio.to_thread(leftovers.remove_run, self._client, self.name)
             finally:
