@@ -13,6 +13,7 @@ from chaoskit.engine.labs import side_by_side
 from chaoskit.engine.once import Setup, run_once
 from chaoskit.model.errors import EnvironmentProblem
 from chaoskit.model.events import AnyEvent
+from chaoskit.model.exit_codes import ExitCode
 
 # What an experiment may take beyond its own limits before its project is taken for dead.
 _OVERHEAD_S = 60.0
@@ -28,13 +29,14 @@ class ComposeLaboratories:
         self._make_backend = make_backend
         self._first = make_backend()
         self._all = [self._first]
-        self._free: asyncio.Queue[Backend | None] = asyncio.Queue()
+        # A project that is up already is taken before another one is brought up.
+        self._free: asyncio.LifoQueue[Backend | None] = asyncio.LifoQueue()
 
     async def open(self) -> None:
         await self._first.open()
-        self._free.put_nowait(self._first)
         for _ in range(1, self.jobs):
             self._free.put_nowait(None)
+        self._free.put_nowait(self._first)
 
     def tap_unavailable(self) -> str | None:
         return self._first.tap_unavailable()
@@ -47,17 +49,22 @@ class ComposeLaboratories:
             self._free.put_nowait(backend)
 
     async def make(self, task: Task) -> Outcome:
-        backend: Backend | None = await self._take()
-        assert backend is not None
+        backend = await self._take()
+        kept: Backend | None = backend
         try:
             async with asyncio.timeout(task.limits.timeout_s + task.limits.grace_s + _OVERHEAD_S):
-                return await perform(task, backend)
+                outcome = await perform(task, backend)
+            if outcome.code is ExitCode.ENVIRONMENT:
+                # Its agent may be gone, or its broker: the next experiment must not meet that again.
+                kept = None
+                await self._give_up(backend)
+            return outcome
         except TimeoutError:
+            kept = None
             await self._give_up(backend)
-            backend = None
             raise EnvironmentProblem(f"an experiment did not come to its end: {task.directory}") from None
         finally:
-            self._free.put_nowait(backend)
+            self._free.put_nowait(kept)
 
     async def _take(self) -> Backend:
         backend = await self._free.get()
@@ -68,8 +75,10 @@ class ComposeLaboratories:
         try:
             await backend.open()
         except BaseException:
-            self._free.put_nowait(None)
-            await self._give_up(backend)
+            try:
+                await self._give_up(backend)
+            finally:
+                self._free.put_nowait(None)
             raise
         return backend
 
@@ -81,4 +90,8 @@ class ComposeLaboratories:
         await side_by_side(self.jobs, source)
 
     async def close(self) -> None:
-        await asyncio.gather(*(backend.close() for backend in self._all))
+        # Each of them, whatever becomes of the others.
+        results = await asyncio.gather(*(backend.close() for backend in self._all), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result

@@ -54,5 +54,6 @@ def _heard(loop: asyncio.AbstractEventLoop, interrupt: Callable[[], object]) -> 
             loop.remove_signal_handler(number)
             signal.signal(number, before[number])
         loop.set_exception_handler(None)
-    if failures:
-        raise failures[0]
+        if failures:
+            # Also in place of the cancellation that it was the cause of: a bug of ours is no Ctrl-C.
+            raise failures[0]

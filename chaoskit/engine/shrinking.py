@@ -11,6 +11,7 @@ from chaoskit.checks import judge
 from chaoskit.engine import assess, drawing, rundir, wiring
 from chaoskit.engine.backends import opened
 from chaoskit.engine.conduct import Limits
+from chaoskit.engine.interrupts import interruptible
 from chaoskit.engine.lab import Task
 from chaoskit.engine.labs import Labs
 from chaoskit.engine.run import Request, replay_request
@@ -60,7 +61,14 @@ async def _search(request: Request, run_dir: RunDir, budget_s: float, say: Calla
     assert request.plan is not None
     labs = wiring.laboratories(request.runtime, request.scenario, 1, run_dir.path, lambda text, passing: None)
     async with opened(labs):
-        return await _Search(request.scenario, run_dir, budget_s, labs).run(request.plan, say)
+        search = _Search(request.scenario, run_dir, budget_s, labs)
+        searching = asyncio.ensure_future(search.run(request.plan, say))
+        # A run in a laboratory of this process would take an interrupt for its own end, and the search go on.
+        with interruptible(searching.cancel):
+            try:
+                return await searching
+            except asyncio.CancelledError:
+                raise KeyboardInterrupt from None
 
 
 class _Search:
