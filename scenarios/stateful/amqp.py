@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -132,8 +131,7 @@ def with_channel(program: str, work: Callable[[BlockingChannel], None]) -> None:
             with _channel(where) as channel:
                 backoff = Backoff()
                 return work(channel)
-        # A name that cannot be resolved is a network that is away.
-        except (pika.exceptions.AMQPError, socket.gaierror) as error:
+        except pika.exceptions.AMQPError as error:
             if _is_hopeless(error):
                 raise
             delay_s = backoff.next_delay_s()
@@ -144,7 +142,7 @@ def with_channel(program: str, work: Callable[[BlockingChannel], None]) -> None:
 
 @contextlib.contextmanager
 def _channel(where: pika.ConnectionParameters) -> Iterator[BlockingChannel]:
-    connection = pika.BlockingConnection(where)
+    connection = _connect(where)
     try:
         channel = connection.channel()
         channel.confirm_delivery()
@@ -155,7 +153,15 @@ def _channel(where: pika.ConnectionParameters) -> Iterator[BlockingChannel]:
             connection.close()
 
 
-def _is_hopeless(error: Exception) -> bool:
+def _connect(where: pika.ConnectionParameters) -> pika.BlockingConnection:
+    try:
+        return pika.BlockingConnection(where)
+    except OSError as error:
+        # Without a network there is no name service either, and pika leaves that error as it is.
+        raise pika.exceptions.AMQPConnectionError(str(error)) from error
+
+
+def _is_hopeless(error: pika.exceptions.AMQPError) -> bool:
     if isinstance(error, pika.exceptions.ChannelClosedByBroker):
         return bool(error.reply_code != _NOT_FOUND)
     denied = (pika.exceptions.ProbableAuthenticationError, pika.exceptions.ProbableAccessDeniedError)
