@@ -19,6 +19,7 @@ from chaoskit.agent.passing import pass_through
 from chaoskit.agent.peers import Peers
 from chaoskit.agent.process import Process, listener
 from chaoskit.agent.reaching import answers
+from chaoskit.agent.tasks import raised
 from chaoskit.agent.wire import AMQP_PORT
 from chaoskit.proxy import Action, Change, Counts, Injector, Login, Outage, Proxy, Seen, Topology
 
@@ -64,7 +65,9 @@ class Broker:
     async def _listen(self, port: int, serve: Callable[[socket.socket], Any]) -> None:
         listening = socket.create_server(("", port), backlog=_BACKLOG)
         listening.setblocking(False)
-        self._listeners.append(asyncio.ensure_future(self._accept(listening, serve)))
+        accepting = asyncio.ensure_future(self._accept(listening, serve))
+        accepting.add_done_callback(raised)
+        self._listeners.append(accepting)
 
     async def _accept(self, listening: socket.socket, serve: Callable[[socket.socket], Any]) -> None:
         loop = asyncio.get_running_loop()
@@ -123,6 +126,8 @@ class Broker:
         return decision.action
 
     def _on_change(self, change: Change) -> None:
+        if change.kind == "disconnected":
+            self._depths.disconnected()
         self._depths.noticed(change.detail if change.kind in ("consuming", "cancelled") else "")
         proxy = self._proxies.get(change.program)
         consumers = sorted(proxy.consumers()) if proxy is not None else []
@@ -132,6 +137,9 @@ class Broker:
         late = self._sending_late is not None and not self._sending_late.done()
         held = late or self._injector.busy or any(proxy.delaying for proxy in self._proxies.values())
         self._tell("depths", queues=dict(depths), held=held, late=self._injector.late)
+        if held:
+            # Nobody tells when a delay is over.
+            asyncio.get_running_loop().call_later(_LOOK_AGAIN_S, self._depths.noticed, "")
 
     def unacked(self) -> Counter[str]:
         """Messages that were delivered to somebody and are not settled, by queue."""
@@ -194,6 +202,7 @@ class Broker:
         """The broker was started again: let programs to it, and tell, when it answers."""
         self.runs_as(pid)
         self._returning = asyncio.ensure_future(self.returned())
+        self._returning.add_done_callback(raised)
 
     async def returned(self) -> None:
         """Wait until the broker answers again, and tell what its queues hold before anybody is let in."""
@@ -206,6 +215,7 @@ class Broker:
     def send_late(self) -> None:
         """Send the copies that were kept for the end."""
         self._sending_late = asyncio.ensure_future(self._injector.send_late())
+        self._sending_late.add_done_callback(raised)
         self._sending_late.add_done_callback(lambda _: self._depths.noticed(""))
 
     async def reset(self) -> None:

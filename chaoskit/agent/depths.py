@@ -5,9 +5,11 @@ message. So every message makes the last answer worthless, and the broker is ask
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
+from chaoskit.agent.tasks import raised
 from chaoskit.proxy import ClientError, Inquirer, Login, Outage
 
 # After a message the broker is left in peace for a moment, and asked once more when it must have noticed everything:
@@ -39,7 +41,9 @@ class Depths:
         self._activity = 0
         self._news = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
+        self._not_before_s = 0.0
         self._task = asyncio.ensure_future(self._work())
+        self._task.add_done_callback(raised)
 
     def log_in_as(self, login: Login) -> None:
         """Ask as one of the programs does: with its name the broker lets us in."""
@@ -54,12 +58,17 @@ class Depths:
         self._activity += 1
         self._news.set()
 
+    def disconnected(self) -> None:
+        """A connection broke: what was not acknowledged on it is in no queue, and with nobody, for a moment."""
+        self._not_before_s = time.monotonic() + _CONFIRM_S
+        self.noticed("")
+
     async def _work(self) -> None:
         while True:
             await self._news.wait()
             while self._news.is_set():
                 self._news.clear()
-                await self._heard_within(_SETTLE_S)
+                await self._heard_within(max(_SETTLE_S, self._not_before_s - time.monotonic()))
             told = await self._report(None)
             if told is not None and not await self._heard_within(_CONFIRM_S):
                 await self._report(told)

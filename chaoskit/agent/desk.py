@@ -20,6 +20,7 @@ from chaoskit.agent.broker import Broker
 from chaoskit.agent.doors import Doors
 from chaoskit.agent.messages import Decision, MessageStep, MessageSteps
 from chaoskit.agent.peers import Peers
+from chaoskit.agent.revisits import Revisits
 from chaoskit.agent.wire import AMQP_PORT
 from chaoskit.proxy import Seen
 from chaoskit.tap.messages import Order, Report
@@ -47,6 +48,8 @@ class Desk:
         self._steps = MessageSteps([], self._alive)
         self._expected: dict[str, _Expected] = {}
         self._early: dict[str, int] = {}
+        self._data: dict[str, Path] = {}
+        self._revisits = Revisits()
         self._pidfds: dict[str, int] = {}
 
     def hello(self) -> dict[str, Any]:
@@ -79,6 +82,7 @@ class Desk:
     async def do_begin(self, volumes: list[str], steps: list[dict[str, Any]], surveyed: bool, powered: bool) -> None:
         """A run begins: empty broker, volumes as they were kept, these steps at messages."""
         self._end_run()
+        self._revisits = Revisits()
         if self._broker is not None:
             await self._broker.reset()
         await asyncio.to_thread(data_volumes.restore, volumes)
@@ -115,7 +119,9 @@ class Desk:
             else:
                 self._expected[program] = expected
                 self._doors.open(program)
-        return "".join(data_volumes.digest(data_volumes.directory(volume)) for volume in digested)
+        folders = [data_volumes.directory(volume) for volume in digested]
+        # Others are alive, and their calls and messages must not wait for this.
+        return "".join([await asyncio.to_thread(data_volumes.digest, folder) for folder in folders])
 
     async def do_started(self, program: str, pid: int) -> None:
         """A life has begun; `pid` is its first process on this machine."""
@@ -217,11 +223,15 @@ class Desk:
         if program in self._expected:
             self._supervise(program, self._expected.pop(program), listener_fd)
         else:
+            # The engine may start a program twice before we are told of the first time, which is over then.
+            if program in self._early:
+                os.close(self._early.pop(program))
             self._early[program] = listener_fd
 
     def _supervise(self, program: str, expected: _Expected, listener_fd: int) -> None:
         assert self._station is not None
         self._tell("arrived", program=program, life=expected.life)
+        self._data[program] = expected.data
         self._station.supervise(
             listener_fd,
             program=program,
@@ -239,7 +249,8 @@ class Desk:
     def _on_report(self, report: Report) -> None:
         if isinstance(report.event, tap.Fired) and report.event.action == "kill":
             self._forget(report.program)
-        self._tell("tap", report=report.to_json())
+        later = self._revisits.file_of(report, self._data[report.program])
+        self._tell("tap", report=report.to_json(), later=later)
 
     def _decided(self, decision: Decision, seen: Seen) -> None:
         point = f"{seen.program}/{seen.kind}:{seen.queue}#{seen.nth}"

@@ -5,15 +5,18 @@ the first program starts, so that many runs, one after the other, begin alike.
 """
 
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from chaoskit.agent.wire import DATA
 
 _PRISTINE = Path("/pristine")
 _COPY_LIMIT_S = 600
+_READ_BYTES = 1 << 20
 
 
 def directory(volume: str, inside: str = ".") -> Path:
@@ -47,14 +50,26 @@ def restore(volumes: Sequence[str]) -> None:
 
 
 def digest(folder: Path) -> str:
-    """A digest of the names and contents below a directory; links are not followed."""
+    """A digest of the names and contents below a directory; links are not followed.
+
+    Others may write there meanwhile: what has gone when its turn comes counts as its name.
+    """
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.rglob("*")):
-        digest.update(str(path.relative_to(folder)).encode(errors="surrogateescape") + b"\0")
-        if path.is_file() and not path.is_symlink():
-            digest.update(path.read_bytes())
-        digest.update(b"\0")
+    for root, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted([*folders, *files]):
+            path = Path(root, name)
+            digest.update(str(path.relative_to(folder)).encode(errors="surrogateescape") + b"\0")
+            if path.is_file() and not path.is_symlink():
+                _add_content(digest, path)
+            digest.update(b"\0")
     return digest.hexdigest()
+
+
+def _add_content(digest: "hashlib.blake2b", path: Path) -> None:
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        while data := file.read(_READ_BYTES):
+            digest.update(data)
 
 
 def _copy(source: Path, destination: Path) -> None:

@@ -4,33 +4,13 @@ It keeps no file open and reads only when it is told of a change; how a file is 
 works wherever programs run. A file that was renamed is not followed: under its old name it is gone.
 """
 
-import contextlib
-import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from chaoskit.model.events import AnyEvent, FaultFired, FileLater
 
-SHOWN_BYTES = 512
-"""How much of a file, from where the fault's `tail` began, a `Read` gives."""
-
 Read = Callable[[str, str, int], tuple[int, bytes] | None]
-"""Of a program's file `path` (relative to its data) its length and SHOWN_BYTES from an offset; None: there is none."""
-
-# A link could lead out of the data directory, and the open of a pipe would wait.
-_O_LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-def read_below(root: Path, path: str, offset: int) -> tuple[int, bytes] | None:
-    """A `Read` of a directory on this machine."""
-    with contextlib.suppress(OSError), open(os.open(root / path, _O_LOOK), "rb") as file:
-        status = os.fstat(file.fileno())
-        if stat.S_ISREG(status.st_mode):
-            file.seek(offset)
-            return status.st_size, file.read(SHOWN_BYTES)
-    return None
+"""Of a program's file `path` (relative to its data) its length and some bytes from an offset; None: there is none."""
 
 
 @dataclass

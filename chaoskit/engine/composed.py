@@ -103,6 +103,8 @@ class ComposeBackend:
         try:
             if keep_data:
                 await self.fetch(stage)
+                if self._taps is not None:
+                    self._taps.came_home(stage.run_dir / "data")
         finally:
             runtime, self._runtime = self._runtime, None
             await runtime.remove()

@@ -4,12 +4,16 @@ The agent carries out the steps that fall while a call or a message is held; eve
 run here, in the order in which it happened there.
 """
 
+import base64
 import signal
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from chaoskit import tap
+from chaoskit.agent.revisits import read_below
+from chaoskit.engine.aftermath import Aftermath
 from chaoskit.engine.executor import Executor
 from chaoskit.engine.outages import Containers, Outages
 from chaoskit.engine.pipeline import Depth, Pipeline
@@ -40,11 +44,17 @@ class RemoteTaps:
     ) -> None:
         self._link, self._places, self._targets = link, places, targets
         self._programs = pipeline.scenario.programs
+        # What the agent read of a file at the call that is told of; after the run, whoever has the files.
+        self._later: Event = {}
+        self._home: Path | None = None
+        self._data_name = pipeline.scenario.data_name
+        self._aftermath = Aftermath(self._read, pipeline.emit, pipeline.now_s)
         self._liaison = Liaison(
             pipeline,
             executor,
             heal=lambda order_id: link.tell("heal", order=order_id),
             time_s=lambda there_s: pipeline.now_s(link.local_s(there_s)),
+            aftermath=self._aftermath,
         )
         self.powered = self._liaison.powered
         self.digest = ""
@@ -52,7 +62,20 @@ class RemoteTaps:
 
     def hear(self, event: Event) -> None:
         """A report of the agent's station."""
+        self._later = event["later"]
         self._liaison.hear(tap.Report.from_json(event["report"]))
+
+    def came_home(self, data: Path) -> None:
+        """The run is over, and the data directories are below `data`: the files that faults fell on, once more."""
+        self._home = data
+        self._aftermath.end()
+
+    def _read(self, program: str, path: str, offset: int) -> tuple[int, bytes] | None:
+        if self._home is not None:
+            return read_below(self._home / self._data_name(program), path, offset)
+        if "data" not in self._later:
+            return None
+        return int(self._later["file_bytes"]), base64.b64decode(self._later["data"])
 
     def _lose(self, program: str) -> None:
         """The power was cut when the last life ended; the agent does this before it prepares the next one."""

@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from chaoskit import tap
-from chaoskit.engine.aftermath import Aftermath, read_below
+from chaoskit.agent.revisits import read_below
+from chaoskit.engine.aftermath import Aftermath
 from chaoskit.engine.executor import Executor
 from chaoskit.engine.pipeline import Pipeline
 from chaoskit.engine.starting import Starter

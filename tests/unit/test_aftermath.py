@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chaoskit.engine.aftermath import SHOWN_BYTES, Aftermath, read_below
+from chaoskit.agent.revisits import SHOWN_BYTES, read_below
+from chaoskit.engine.aftermath import Aftermath
 from chaoskit.model.events import AnyEvent, FaultFired, FileLater, decode, encode
 
 
