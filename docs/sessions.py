@@ -2,9 +2,9 @@
 
     python docs/sessions.py README.md docs/tutorial.md
 
-runs the `console` blocks of these pages in an empty copy of the checkout and writes what was printed into them. Blocks
-of commands alone (`sh`) are played too, and a `diff` block is what the reader does with an editor. It does not decide
-which commands cannot be run here: tests/e2e/test_docs_commands.py does, and says why.
+runs the `console` blocks of these pages in an empty copy of the checkout and writes what was printed into them. A
+`diff` block is what the reader does with an editor. tests/e2e/test_docs_commands.py also plays the blocks of commands
+alone (`sh`), and compares. Nothing is judged here.
 """
 
 import os
@@ -36,6 +36,8 @@ _VARIES = (
     (re.compile(r"(fsync|write) +(\S+) +[\d ]+$"), r"\1 \2"),
     (re.compile(r" {2,}"), " "),
 )
+# Of the blocks of commands alone, what a recording needs: the others show nothing.
+_PREPARE = ("export ", "cp ", "cd ", "mkdir ")
 # Commands that are not played, by how they begin, and why. What is checked of them instead is in the test.
 NOT_HERE = {
     "make test": "it would run itself",
@@ -201,7 +203,8 @@ def record(page: Path) -> None:
 def _recorded(block: re.Match[str], shell: Shell, directory: Path) -> str:
     if block[1] != "console":
         for step in steps(block[0]):
-            play(step, shell, directory)
+            if isinstance(step, Edit) or step.text.startswith(_PREPARE):
+                play(step, shell, directory)
         return block[0]
     parts = []
     for command in _console(block[2]):

@@ -4,13 +4,14 @@ Compared is the form: the same lines, but for times, seeds and the names of dire
 played from its first command to its last in one shell, in an empty directory that looks like a checkout.
 """
 
+import contextlib
 import importlib.util
 import itertools
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -72,6 +73,15 @@ def prepare_init(directory: Path) -> None:
 PREPARED: dict[str, Callable[[Path], None]] = {"docs/init.md": prepare_init}
 
 
+@contextlib.contextmanager
+def downed(directory: Path) -> Iterator[None]:
+    """Stop what a page has brought up, also where it fails in between."""
+    try:
+        yield
+    finally:
+        subprocess.run([sys.executable, "-m", "chaoskit", "down"], cwd=directory, capture_output=True, check=False)
+
+
 def shortened(command: Any) -> Any:
     """The command as it is played; its page may have a comment behind it."""
     bare = re.sub(r"\s+#.*", "", command.text)
@@ -83,7 +93,7 @@ def shortened(command: Any) -> Any:
 def test_a_page_does_and_prints_what_it_says(page: str, tmp_path: Path) -> None:
     directory = sessions.checkout(tmp_path)
     prepare = PREPARED.get(page, lambda _: None)
-    with sessions.Shell(directory, WITHIN_S) as shell:
+    with downed(directory), sessions.Shell(directory, WITHIN_S) as shell:
         for step in PAGES[page]:
             prepare(directory)
             played = step if isinstance(step, sessions.Edit) else shortened(step)
@@ -137,3 +147,22 @@ def test_a_command_that_fails_is_noticed(tmp_path: Path) -> None:
     with sessions.Shell(tmp_path) as shell:
         assert shell.run(sessions.Command("cd / && false")).code == 1
         assert shell.run(sessions.Command("pwd")).printed == "/\n"
+
+
+def test_a_recording_shows_what_commands_print_here_and_now(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    blocks = ("sh\nmkdir made\nfalse", "console\n$ echo old > made/note\nstale\n$ cat made/note", "yaml\nname: kept")
+    edit = "diff\n--- made/note\n+++ made/note\n-old\n+new"
+    page.write_text("".join(f"```{block}\n```\n" for block in (*blocks, edit, "console\n$ cat made/note")))
+    sessions.record(page)
+    recorded = [block for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.M | re.S)]
+    assert recorded[0] == "mkdir made\nfalse\n"
+    assert recorded[1] == "$ echo old > made/note\n$ cat made/note\nold\n"
+    assert recorded[-1] == "$ cat made/note\nnew\n"
+
+
+def test_a_diff_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("other\n")
+    (edit,) = sessions.steps("```diff\n--- note\n+++ note\n-old\n+new\n```\n")
+    with pytest.raises(ValueError, match="note does not have the lines"):
+        edit.apply(tmp_path)
