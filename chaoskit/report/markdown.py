@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.run import Report
 from chaoskit.report.clean import clean
+from chaoskit.report.sentence import begun
 
 _MARKS = {"pass": "✅", "fail": "❌", "error": "💥", "inconclusive": "❔"}
 # A step's summary may hold 1 MiB on GitHub, and what other commands of the step wrote is in it as well.
@@ -47,7 +48,7 @@ def _again(report: Report) -> Iterator[str]:
 def _lines(report: Report) -> Iterator[str]:
     yield f"## {_MARKS[report.result]} chaoskit {escape(report.scenario)}: {report.result}"
     if report.sentence:
-        yield f"\n**{escape(report.sentence[0].upper() + report.sentence[1:], 1000)}.**"
+        yield f"\n**{escape(begun(report.sentence), 1000)}.**"
     yield f"\nseed {report.seed}, {escape(report.runtime)} runtime, {report.duration_s:.1f} s\n"
     bad = [f for f in report.findings if f.code is not ExitCode.OK]
     for finding in bad[:_ROWS]:

@@ -16,6 +16,7 @@ from chaoskit.report.clean import clean
 from chaoskit.report.wording import Told, all_of, tell
 
 _NAMED = 3
+_FIRST_WORDS = ("all", "interrupted", "nothing")
 _UNNAMED = re.compile(r"#\d+ of (\d+)")
 
 
@@ -35,6 +36,11 @@ def sentence(report: Report, events: Sequence[AnyEvent], control: Sequence[AnyEv
     if report.exit_code == ExitCode.OK:
         return _passed(report, tell(report.faults, events, control))
     return _unproved(report)
+
+
+def begun(sentence: str) -> str:
+    """The sentence with a capital letter where it begins with a word; a name stays as it is."""
+    return sentence[:1].upper() + sentence[1:] if sentence.split(" ", 1)[0] in _FIRST_WORDS else sentence
 
 
 def _first(report: Report, check: str) -> Finding | None:

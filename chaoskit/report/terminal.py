@@ -10,6 +10,7 @@ from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.run import Failed, Points, Report
 from chaoskit.model.verdict import FaultRecord, Finding, Verdict
 from chaoskit.report.clean import clean
+from chaoskit.report.sentence import begun
 
 _STYLES = {"pass": "bold green", "fail": "bold red", "error": "bold magenta", "inconclusive": "bold yellow"}
 _OUTCOMES = {"SUCCESS": "green", "FAILURE": "bold red", "MISSING": "bold red"}
@@ -33,7 +34,7 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     if report.result != "pass":
         yield from _tails(report)
     if report.sentence:
-        yield Text(f"\n{clean(report.sentence[0].upper() + report.sentence[1:], 1000)}.", style="bold")
+        yield Text(f"\n{clean(begun(report.sentence), 1000)}.", style="bold")
 
 
 def _verdicts(report: Report) -> Table:

@@ -15,6 +15,7 @@ from chaoskit.report.clean import clean
 from chaoskit.report.html.crash_map import crash_map
 from chaoskit.report.html.file_bytes import files
 from chaoskit.report.html.timeline import timeline
+from chaoskit.report.sentence import begun
 from chaoskit.report.wording import tell
 
 _MOST_VERDICTS = 2000
@@ -30,7 +31,7 @@ def content(report: Report, events: Sequence[AnyEvent], control: Sequence[AnyEve
         "result": report.result,
         "exit_code": report.exit_code,
         "scenario": clean(report.scenario),
-        "sentence": clean(report.sentence, 1000),
+        "sentence": clean(begun(report.sentence), 1000),
         "replay": clean(report.replay, 1000),
         "exploration": report.points is not None,
         "facts": _facts(report),

@@ -7,7 +7,7 @@ from typing import Any
 
 from chaoskit.model.run import Coverage, Failed, Report
 from chaoskit.report.clean import clean
-from chaoskit.report.sentence import worst_of
+from chaoskit.report.sentence import begun, worst_of
 
 _MOST_SPOTS = 5000
 _MOST_FAILURES = 500
@@ -69,7 +69,7 @@ def _failure(failed: Failed) -> dict[str, Any]:
         "findings": [clean(text) for text in failed.findings],
         "rate": clean(failed.rate),
         "replay": clean(failed.replay, 1000),
-        "sentence": clean(failed.sentence, 1000),
+        "sentence": clean(begun(failed.sentence), 1000),
         "link": link(failed.directory),
     }
 

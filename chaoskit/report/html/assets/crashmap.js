@@ -79,7 +79,7 @@ function choose(button, scroll = false) {
 
 function failure(found) {
   const steps = found.plan.map((step) => el("li", { class: "mono" }, step));
-  const words = found.sentence ? `${found.sentence[0].toUpperCase()}${found.sentence.slice(1)}.` : "";
+  const words = found.sentence ? `${found.sentence}.` : "";
   return el("div", { class: "failure" },
     words ? el("p", {}, el("b", {}, words)) : null,
     el("p", { class: "small" }, `Failed ${found.rate} times. What was done:`),

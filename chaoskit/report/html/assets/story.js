@@ -9,7 +9,7 @@ function outcome(name) {
 }
 
 function story() {
-  const sentence = data.sentence ? data.sentence[0].toUpperCase() + data.sentence.slice(1) : data.result;
+  const sentence = data.sentence || data.result;
   byId("verdict").classList.add(data.result);
   byId("result").textContent = RESULTS[data.result] || data.result;
   byId("sentence").textContent = `${sentence}.`;
