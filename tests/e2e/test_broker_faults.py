@@ -83,8 +83,8 @@ def test_a_broker_that_ends_in_order_says_so_and_one_that_is_killed_does_not(run
 
 
 def test_the_broker_is_hurt_at_a_time_and_again_and_again(run: Any) -> None:
-    for at in ("{time_s: 0.05}", "{every: 300ms}"):
-        parameters = {"NUM_CHUNKS": 30, "EXPECTED_CHUNKS": 30}
+    for at in ("{time_s: 0.05}", "{every: 300ms, for: 2s}"):
+        parameters = {"NUM_CHUNKS": 150, "EXPECTED_CHUNKS": 150}
         steps = plan(f"{{broker-kill: broker, at: {at}, for_s: 0.05}}")
         ran = run("stateful-durable", plan=steps, control=False, parameters=parameters)
         assert ran.report.exit_code == 0, ran.report
@@ -172,7 +172,7 @@ def test_the_others_keep_their_network(run: Any) -> None:
 
 def test_a_life_that_begins_without_a_network_finds_no_broker_until_it_is_back(run: Any) -> None:
     steps = plan(
-        "{disconnect: worker-2, at: {log: Processing chunk 1 for client CLI2}, for_s: 1}",
+        "{disconnect: worker-2, at: {log: Processing chunk 1 for client CLI2}, for_s: 3}",
         "{kill: worker-2, at: {log: Client CLI2 not ready yet}}",
     )
     ran = run("stateful", plan=steps, control=False)
