@@ -152,10 +152,9 @@ class Desk:
         if self._station is not None:
             self._station.heal(order)
 
-    async def do_cancel(self, steps: list[int]) -> None:
-        """These steps at messages are not to happen any more."""
-        for index in steps:
-            self._steps.done(index)
+    async def do_cancel(self) -> None:
+        """No step at a message is to happen any more."""
+        self._steps.cancel()
 
     async def do_cut(self, program: str) -> None:
         """Break a program's connections to the broker."""

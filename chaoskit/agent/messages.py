@@ -72,9 +72,9 @@ class MessageSteps:
     def _is_there(self, step: MessageStep) -> bool:
         return self._broker_up() if step.first in _ON_BROKER else self._alive(step.target)
 
-    def done(self, index: int) -> None:
-        """A step has happened, or never will."""
-        self._waiting.pop(index, None)
+    def cancel(self) -> None:
+        """None of them is to happen any more."""
+        self._waiting.clear()
 
     def decide(self, seen: Seen) -> Decision:
         """The steps whose message this is leave; a copy of chaoskit's own is nobody's message."""
@@ -95,5 +95,5 @@ class MessageSteps:
                 (failed if action else fired).append(step.index)
                 action = action or step.action()
         for index in (*(step.index for step in due), *fired, *failed):
-            self.done(index)
+            del self._waiting[index]
         return Decision(action or FORWARD, tuple(due), tuple(fired), tuple(failed))

@@ -75,6 +75,8 @@ class ComposeBackend:
         if self._broken:
             raise EnvironmentProblem(f"the agent: {self._broken}")
         self._stack.lost, link.on_event = pipeline.lost, hear
+        # Programs that are being stopped still send, and nothing must be hurt that the next run needs.
+        executor.at_stop = lambda: link.tell("cancel")
         pipeline.attach(self._with_judge(stage, runtime), connections if self._stack.has_broker else NoConnections())
 
     def _detach(self) -> None:

@@ -6,7 +6,7 @@ proxies (`on_message`), the others here. A step fires once.
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -52,6 +52,8 @@ class Executor:
         self._messages = [(i, s.at) for i, s in enumerate(plan.steps) if isinstance(s.at, AtMessage)]
         self._timers: list[asyncio.TimerHandle] = []
         self._recurring: dict[int, asyncio.TimerHandle] = {}
+        # Whoever carries out steps elsewhere is told here that none is to happen any more.
+        self.at_stop: Callable[[], None] = lambda: None
 
     def _is_on_broker(self, step: Step) -> bool:
         return self._table[step.fault].target == "broker"
@@ -109,6 +111,7 @@ class Executor:
     def stop(self) -> None:
         """Nothing fires any more."""
         self.outstanding.clear()
+        self.at_stop()
         self.calm()
         for timer in self._timers:
             timer.cancel()

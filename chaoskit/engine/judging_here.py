@@ -57,6 +57,9 @@ class JudgingHere:
         fetching = program == self._last and self._judging is not None and not self._judging.done()
         return fetching or self._at(program).running(program)
 
+    def starts_again(self, program: str) -> bool:
+        return self._at(program).starts_again(program)
+
     def kill(self, program: str) -> None:
         self._at(program).kill(program)
 

@@ -175,7 +175,8 @@ class Pipeline:
             return "dead"
         verifier = self.scenario.verifier
         judges = member.name == verifier.program and (verifier.exit_code or verifier.command)
-        if not member.hurt and (code == 0 or judges):
+        ended_well = code == 0 and not self.runtime.starts_again(member.name)
+        if not member.hurt and (ended_well or judges):
             return "finished"
         if self.scenario.restart == "none":
             return "dead"

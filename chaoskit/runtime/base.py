@@ -41,6 +41,9 @@ class Runtime(Protocol):
 
     def running(self, program: str) -> bool: ...
 
+    def starts_again(self, program: str) -> bool:
+        """Whether somebody else starts the program again, however it ends."""
+
     def kill(self, program: str) -> None:
         """SIGKILL every process of the program."""
 

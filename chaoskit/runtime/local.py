@@ -122,6 +122,9 @@ class LocalRuntime:
         if program in self._processes:
             self._processes[program].signal(number)
 
+    def starts_again(self, program: str) -> bool:
+        return False
+
     def kill(self, program: str) -> None:
         self._signal(program, signal.SIGKILL)
 

@@ -67,3 +67,9 @@ def test_every_fault_on_messages_has_its_action() -> None:
         for step in message_steps(_Executor(_step(name, "q", {"message": 1})))  # type: ignore[arg-type]
     }
     assert {type(action) for action in made.values()} == {Duplicate, Delay}
+
+
+def test_what_is_cancelled_does_not_happen() -> None:
+    steps = _steps(_step("kill", "worker-2", {"delivered": "q", "nth": 1}))
+    steps.cancel()
+    assert steps.decide(_seen(1, "delivered")) == (FORWARD, (), (), ())

@@ -140,6 +140,13 @@ def test_a_program_is_paused_and_goes_on(run: Warm) -> None:
     assert made.lives("worker-2") == 1
 
 
+def test_two_pauses_that_overlap_are_one(run: Warm) -> None:
+    here = {"log": "Processing chunk 1 for client CLI2"}
+    made = run({"pause": "worker-2", "at": here, "for_s": 0.6}, {"pause": "worker-2", "at": here, "for_s": 0.9})
+    survived(made, 2)
+    assert made.lives("worker-2") == 1
+
+
 def test_a_program_is_stopped_by_sigterm_and_started_again(run: Warm) -> None:
     made = run({"stop": "worker-2", "at": {"delivered": "queue-1-2", "nth": 3}})
     survived(made)

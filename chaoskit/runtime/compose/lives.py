@@ -44,7 +44,8 @@ class Life:
     """Started by `begin`. The callbacks run in the loop: `on_line` a line, then `on_exit` the code, `on_lost` a reason.
 
     The code is as the shell counts, negative for a signal: a container tells no more than 128 + the signal. With
-    `after`, the `started_at` of the life before, the container is not started: somebody else is waited for to do it.
+    `after`, the `started_at` of the life before, the container is not started: somebody else is waited for to do it,
+    until that is `given_up`.
     """
 
     def __init__(
@@ -56,8 +57,9 @@ class Life:
         on_exit: Callable[[int], None],
         on_lost: Callable[[str], None],
         after: str | None = None,
+        given_up: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._after = after
+        self._after, self._given_up = after, given_up
         self.started_at = ""
         self._client, self._container, self._log = client, container, log
         self._on_line, self._on_exit, self._on_lost = on_line, on_exit, on_lost
@@ -87,6 +89,8 @@ class Life:
     def _await_start(self, before: str) -> Iterator[bytes]:
         deadline_s = time.monotonic() + _RESTART_S
         while (state := self._state())["StartedAt"] == before:
+            if self._given_up():
+                raise EnvironmentProblem("the run is over")
             if time.monotonic() > deadline_s:
                 policy = self._client.api.inspect_container(self._container)["HostConfig"]["RestartPolicy"]["Name"]
                 raise EnvironmentProblem(
@@ -118,9 +122,12 @@ class Life:
         api: Any = self._client.api
         deaths = api.events(since=_seconds(self.started_at), filters=filters, decode=True)
         try:
-            return int(next(iter(deaths))["Actor"]["Attributes"]["exitCode"])
+            for death in deaths:
+                return int(death["Actor"]["Attributes"]["exitCode"])
         finally:
             deaths.close()
+        # Its stream of events goes on for ever.
+        raise OSError("the engine has ended")
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         try:

@@ -18,6 +18,8 @@ from chaoskit.runtime.compose.lives import Life, Log
 from chaoskit.runtime.compose.stack import Stack
 
 _PID_UNKNOWN = 0
+# Policies by which an engine starts a container again however it ends.
+_RESTARTED_ALWAYS = ("always", "unless-stopped")
 _CLOSE_EXTRA_S = 20.0
 
 
@@ -60,10 +62,12 @@ class ComposeRuntime:
         self._stack, self._scenario, self._run_dir = stack, scenario, run_dir
         self._listener, self._front, self._lost = listener, front, lost
         self._containers: dict[str, str] = {}
+        self._removed: set[str] = set()
         self._running: dict[str, asyncio.Event] = {}
         self._begun: dict[str, int] = {}
         self._started_at: dict[str, str] = {}
         self._engine_restarts = scenario.restart == "engine"
+        self._closing = False
         self._paused: set[str] = set()
         self._logs: dict[str, Log] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,6 +94,7 @@ class ComposeRuntime:
             lambda code: self._do(program, self._end(program, life, code), "ending"),
             lambda reason: self._lost(program, reason),
             after=self._started_at.get(program) if self._engine_restarts else None,
+            given_up=lambda: self._closing,
         )
         pid = await born.begin()
         self._started_at[program] = born.started_at
@@ -124,6 +129,9 @@ class ComposeRuntime:
         ended = self._running.get(program)
         return ended is not None and not ended.is_set()
 
+    def starts_again(self, program: str) -> bool:
+        return self._engine_restarts and self._stack.restart_policy(program) in _RESTARTED_ALWAYS
+
     def container_of(self, program: str) -> str:
         """The container of a program that has been started."""
         return self._containers[program]
@@ -137,8 +145,10 @@ class ComposeRuntime:
         self._signal(program, signal.SIGTERM)
 
     def pause(self, program: str) -> None:
-        self._paused.add(program)
-        self._act(program, "pausing", self._stack.client.api.pause)
+        # One that is paused already stays so, until the first of them is over.
+        if self.running(program) and program not in self._paused:
+            self._paused.add(program)
+            self._act(program, "pausing", self._stack.client.api.pause)
 
     def resume(self, program: str) -> None:
         # A life that was paused may have been killed, and thawed for that, in between.
@@ -150,7 +160,8 @@ class ComposeRuntime:
         if number == signal.SIGKILL:
             # A frozen process does not die before it is thawed.
             self.resume(program)
-        self._do(program, self._send(program, number), "signalling")
+        if self.running(program):
+            self._do(program, self._send(program, number), "signalling")
 
     async def _send(self, program: str, number: int) -> None:
         # What the engine kills it does not start again, so the signal comes from beside it where that is its part.
@@ -162,6 +173,9 @@ class ComposeRuntime:
             self._do(program, self._at_running(program, act), doing)
 
     async def _at_running(self, program: str, act: Callable[[str], object]) -> None:
+        if program not in self._containers:
+            # It could not be made, which was told.
+            return
         try:
             await asyncio.to_thread(act, self._containers[program])
         except ERRORS:
@@ -193,18 +207,21 @@ class ComposeRuntime:
     def _failed(self, program: str, doing: str, reason: str) -> None:
         if doing == "starting":
             self._running[program].set()
+            if self._closing:
+                # Its start was given up.
+                return
         self._lost(program, reason)
 
     # --- the end ---
 
     async def close(self, grace_s: float) -> None:
-        containers = list(self._containers.values())
+        self._closing = True
         for program in list(self._paused):
             self.resume(program)
         if self._tasks:
             await asyncio.wait(list(self._tasks))
         try:
-            await asyncio.gather(*(self._stack.stop(container, grace_s) for container in containers))
+            await (self._stop(grace_s) if grace_s else self._remove_running())
             async with asyncio.timeout(grace_s + _CLOSE_EXTRA_S):
                 await asyncio.gather(*(ended.wait() for ended in self._running.values()))
         except TimeoutError:
@@ -215,7 +232,18 @@ class ComposeRuntime:
             for log in self._logs.values():
                 log.close()
 
+    async def _stop(self, grace_s: float) -> None:
+        await asyncio.gather(*(self._stack.stop(container, grace_s) for container in self._containers.values()))
+
+    async def _remove_running(self) -> None:
+        """Without a grace the end of a container and its removal are one: a signal from beside it is the quickest."""
+        running = [program for program in self._containers if self.running(program)]
+        await asyncio.gather(*(self._front.signal(program, signal.SIGKILL) for program in running))
+        await self.remove()
+
     async def remove(self) -> None:
         """Remove the containers, with their anonymous volumes. Raises EnvironmentProblem."""
-        containers, self._containers = list(self._containers.values()), {}
+        # Whoever still undoes something at a container finds its id, and no container.
+        containers = [container for container in self._containers.values() if container not in self._removed]
+        self._removed.update(containers)
         await asyncio.gather(*(self._stack.remove(container) for container in containers))

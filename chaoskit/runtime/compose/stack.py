@@ -235,7 +235,7 @@ class Stack:
 
     async def mend_broker(self) -> None:
         """Start the broker when a run has left it down, and wait until it answers. Raises EnvironmentProblem."""
-        if self.broker_is_broken:
+        if self.broker_is_broken or (self.has_broker and not await self.broker_pid()):
             await self.start_broker()
             await self.link.ask("await_broker")
             self.broker_is_broken = False
@@ -267,6 +267,11 @@ class Stack:
             container = await in_thread(clones.create, self._client, template, name, changes)
         self._names[container] = name
         return container
+
+    def restart_policy(self, program: str) -> str:
+        """When the engine starts a program again: no, always, unless-stopped, on-failure."""
+        policy = self._templates[self._scenario.service_of(program)].host.get("RestartPolicy") or {}
+        return str(policy.get("Name") or "no")
 
     def name_of(self, container: str) -> str:
         """The name of a container, by which the engine's name service knows it."""
