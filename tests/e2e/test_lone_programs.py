@@ -226,6 +226,14 @@ def test_explore_visits_the_points_of_each_target(chaoskit: Any, tmp_path: Path)
     assert done.report["points"]["run"] == 2
 
 
+def test_a_plan_may_hurt_a_program_that_is_no_target(run: Any, tmp_path: Path) -> None:
+    folder = two(tmp_path / "lines", "writer")
+    ran = run(folder, plan="steps: [{kill: other, at: {write: out.txt, nth: 2, when: before}}]")
+    assert ran.report.exit_code == 0
+    assert [(f.target, f.fired, f.exact) for f in ran.report.faults] == [("other", True, True)]
+    assert ran.report.restarts == {"other": 1}
+
+
 SLOW = "import time, signal\nsignal.sigtimedwait([signal.SIGUSR2], 0.4)\n"
 
 
