@@ -30,8 +30,8 @@ class Log:
         self._bytes = self._file.tell()
 
     def write(self, data: bytes) -> None:
-        """Append, up to the limit."""
-        if self._bytes <= _LOG_LIMIT_BYTES:
+        """Append, up to the limit, and until it is closed: a container may outlive its run."""
+        if self._bytes <= _LOG_LIMIT_BYTES and not self._file.closed:
             self._bytes += len(data)
             self._file.write(data if self._bytes <= _LOG_LIMIT_BYTES else _LOG_CUT)
 

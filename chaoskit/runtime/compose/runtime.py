@@ -67,7 +67,7 @@ class ComposeRuntime:
         self._begun: dict[str, int] = {}
         self._started_at: dict[str, str] = {}
         self._engine_restarts = scenario.restart == "engine"
-        self._closing = False
+        self._closing = self._over = False
         self._paused: set[str] = set()
         self._logs: dict[str, Log] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,9 +90,9 @@ class ComposeRuntime:
             self._stack.client,
             container,
             self._log(program),
-            lambda text: self._line(program, life, text),
-            lambda code: self._do(program, self._end(program, life, code), "ending"),
-            lambda reason: self._lost(program, reason),
+            lambda text: self._unless_over(lambda: self._line(program, life, text)),
+            lambda code: self._unless_over(lambda: self._do(program, self._end(program, life, code), "ending")),
+            lambda reason: self._unless_over(lambda: self._lost(program, reason)),
             after=self._started_at.get(program) if self._engine_restarts else None,
             given_up=lambda: self._closing,
         )
@@ -107,6 +107,11 @@ class ComposeRuntime:
         if self._begun.get(program, -1) < life:
             self._begun[program] = life
             self._listener.program_started(program, life, pid)
+
+    def _unless_over(self, tell: Callable[[], None]) -> None:
+        """What a container does that did not end with its run goes into no journal."""
+        if not self._over:
+            tell()
 
     def _line(self, program: str, life: int, text: str) -> None:
         self.began(program, life)
@@ -229,6 +234,7 @@ class ComposeRuntime:
         except EnvironmentProblem as error:
             self._lost("the engine", str(error))
         finally:
+            self._over = True
             for log in self._logs.values():
                 log.close()
 
