@@ -82,6 +82,8 @@ def create(client: docker.DockerClient, template: Template, name: str, changes: 
         {"Type": "volume", "Source": volume, "Target": path, "ReadOnly": mode == "ro"}
         for path, (volume, mode) in changes.volumes.items()
     ]
+    # Nobody asks how a program of a run feels, and each time would start a process that is none of the program's.
+    config["Healthcheck"] = {"Test": ["NONE"]}
     host = dict(template.host)
     host["Mounts"] = [*(host.get("Mounts") or ()), *mounts]
     if not changes.restarts:
