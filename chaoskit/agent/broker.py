@@ -77,6 +77,7 @@ class Broker:
                 task = asyncio.ensure_future(serve(connection))
                 self._serving.add(task)
                 task.add_done_callback(self._serving.discard)
+                task.add_done_callback(raised)
 
     async def _serve(self, connection: socket.socket) -> None:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chaoskit import tap
+from chaoskit.agent.tasks import raised
 from chaoskit.agent.wire import SOCKETS
 
 _BRING_S = 10.0
@@ -30,9 +31,15 @@ class Doors:
             asyncio.get_running_loop().add_reader(door.fileno(), self._knock, program, door)
 
     def _knock(self, program: str, door: tap.Door) -> None:
-        task = asyncio.ensure_future(self._greet(program, door.greet()))
+        try:
+            channel = door.greet()
+        except (BlockingIOError, ConnectionError):
+            # A launcher that was killed while it knocked: its container's end is told by the engine.
+            return
+        task = asyncio.ensure_future(self._greet(program, channel))
         self._greeting.add(task)
         task.add_done_callback(self._greeting.discard)
+        task.add_done_callback(raised)
 
     async def _greet(self, program: str, channel: socket.socket) -> None:
         loop = asyncio.get_running_loop()

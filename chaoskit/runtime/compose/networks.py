@@ -61,6 +61,8 @@ def add_agent(document: dict[str, Any], broker: str | None, fields: Mapping[str,
     # let it look into programs that have another one.
     agent["userns_mode"] = "host"
     agent["security_opt"] = ["apparmor=unconfined"]
+    # All that it says is in the engine's log of it too, which nobody reads; an exploration says a lot.
+    agent["logging"] = {"driver": "json-file", "options": {"max-size": "1m"}}
     agent["cap_add"] = sorted({"SYS_PTRACE", *fields.get("cap_add", ())})
     services[AGENT] = agent
     if broker is None:
