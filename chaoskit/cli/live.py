@@ -22,7 +22,7 @@ from chaoskit.model.events import (
     RunStarted,
 )
 from chaoskit.model.plan import Plan
-from chaoskit.report.clean import clean
+from chaoskit.report.clean import clean, counted
 
 
 class Live(Watcher):
@@ -111,7 +111,7 @@ class Live(Watcher):
 
     def _on_FaultFired(self, event: FaultFired) -> None:  # noqa: N802
         step = self._plan.steps[event.step]
-        written = "" if event.written_bytes is None else f", {event.written_bytes} bytes written"
+        written = "" if event.written_bytes is None else f", {counted(event.written_bytes, 'byte')} written"
         self._line(
             f"  {event.t_s:7.3f} s  {step.fault} {event.target or step.target} at {event.point}{written}", "bold cyan"
         )

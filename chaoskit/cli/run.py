@@ -115,7 +115,7 @@ def run(
         )
     where = choose_runtime(chosen, runtime)
     given = engine.load_plan(plan, chosen) if plan else None
-    first = seed if seed is not None else given.seed if given and given.seed else secrets.randbelow(2**32)
+    first = seed if seed is not None else given.seed if given else secrets.randbelow(2**32)
     requests = [
         engine.Request(chosen, first + n, kills, duplicates, given, not no_control, keep, where, recurring, each)
         for n in range(repeat)

@@ -113,6 +113,8 @@ class ComposeBackend:
 
     async def fetch(self, stage: Stage) -> None:
         """Copy the data directories as they are now into the run's directory. Raises EnvironmentProblem."""
+        # What the agent was told to do to the files before, a power loss say, is done when it answers.
+        await self._stack.link.ask("quiet")
         found = ((stage.scenario.data_name(name), self._stack.place(name)) for name in stage.pipeline.members)
         # The command that judges shares the name of a directory, and has no place of its own.
         places = {name: place for name, place in found if place is not None}

@@ -195,7 +195,8 @@ class Explorer:
     def _over(self) -> bool:
         wish = self.wish
         if wish.max_failures is not None and len(self.tally.failures) >= wish.max_failures:
-            self.stopped = f"stopped after {len(self.tally.failures)} failures (--max-failures)"
+            count = len(self.tally.failures)
+            self.stopped = f"stopped after {count} failure{'' if count == 1 else 's'} (--max-failures)"
         elif wish.budget_s is not None and time.monotonic() - self._began > wish.budget_s:
             self.stopped = f"the time budget of {wish.budget_s:g} s is used up (--budget)"
         return bool(self.stopped)

@@ -22,3 +22,8 @@ def clean(text: str, limit: int = 400) -> str:
     # Nothing gets shorter: what is beyond the limit need not be looked at.
     harmless = text[: limit + 1].translate(_SHOWN)
     return harmless if len(harmless) <= limit else harmless[: limit - 1] + "…"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and what it counts: 1 byte, 2 bytes."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

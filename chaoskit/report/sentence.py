@@ -139,7 +139,7 @@ def _unproved(report: Report) -> str:
 
 def _explored(report: Report, points: Points) -> str:
     if report.exit_code == ExitCode.OK:
-        return f"all {points.run} experiments at {_places(report)} crash points were survived"
+        return f"all {points.run} experiments at {points.crash_points or _places(report)} crash points were survived"
     survived = f"{points.survived} of {points.run} experiments were survived"
     if not report.failures:
         return f"{survived}, but {_reason(report, ExitCode.INCONCLUSIVE)}"

@@ -9,7 +9,7 @@ from rich.text import Text
 from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.run import Failed, Points, Report
 from chaoskit.model.verdict import FaultRecord, Finding, Verdict
-from chaoskit.report.clean import clean
+from chaoskit.report.clean import clean, counted
 from chaoskit.report.sentence import begun
 
 _STYLES = {"pass": "bold green", "fail": "bold red", "error": "bold magenta", "inconclusive": "bold yellow"}
@@ -81,7 +81,7 @@ def _back(fault: FaultRecord) -> str:
 
 
 def _note(fault: FaultRecord) -> Text:
-    written = "" if fault.written_bytes is None else f"{fault.written_bytes} bytes written"
+    written = "" if fault.written_bytes is None else f"{counted(fault.written_bytes, 'byte')} written"
     return Text(clean(", ".join(part for part in (written, fault.note) if part)), style="dim")
 
 
