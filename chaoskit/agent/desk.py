@@ -26,6 +26,8 @@ from chaoskit.proxy import Seen
 from chaoskit.tap.messages import Order, Report
 from chaoskit.tap.station import Station
 
+_BROKER_BACK_S = 120.0
+
 
 class _Expected(NamedTuple):
     """A life that is about to begin: the data directory as it sees it and as we do, and what is to happen to it."""
@@ -186,10 +188,15 @@ class Desk:
         if self._broker is not None:
             self._broker.is_returning(pid)
 
-    async def do_await_broker(self) -> None:
-        """Wait until the broker answers."""
+    async def do_await_broker(self, pid: int) -> None:
+        """The broker was started again between two runs: wait until it answers. Raises OSError."""
         if self._broker is not None:
-            await self._broker.returned()
+            self._broker.runs_as(pid)
+            try:
+                async with asyncio.timeout(_BROKER_BACK_S):
+                    await self._broker.returned()
+            except TimeoutError:
+                raise OSError(f"the broker was started again and does not answer after {_BROKER_BACK_S:g} s") from None
 
     async def do_send_late(self) -> None:
         """Publish the copies that were kept for the end."""

@@ -16,9 +16,6 @@ from chaoskit.runtime.compose import clones, engine
 from chaoskit.runtime.compose.stack import Stack
 from chaoskit.runtime.compose.uncancelled import in_thread
 
-# A broker that does not end in order within this is killed, as by `docker stop`.
-_BROKER_GRACE_S = 30
-
 
 class Breaking:
     """The networks and the broker of one run in `stack`; `container_of` gives the container of a program."""
@@ -64,24 +61,10 @@ class Breaking:
             )
 
     async def end_broker(self, kill: bool) -> None:
-        """SIGKILL the broker, or stop it in order, and wait for its end. Raises EnvironmentProblem."""
-        self._stack.broker_is_broken = True
-        with engine.problems("ending the broker"):
-            await in_thread(self._kill_broker if kill else self._stop_broker)
-
-    def _kill_broker(self) -> None:
-        # The agent may have killed it already, and an engine that is to start it again may be about to.
-        with contextlib.suppress(docker.errors.APIError):
-            self._api.kill(self._stack.broker_container)
-        self._api.stop(self._stack.broker_container, 0)
-
-    def _stop_broker(self) -> None:
-        self._api.stop(self._stack.broker_container, _BROKER_GRACE_S)
+        await self._stack.backing.end_broker(kill)
 
     async def start_broker(self) -> int:
-        """Start the broker; its first process id on the engine's machine. Raises EnvironmentProblem."""
-        return await self._stack.start_broker()
+        return await self._stack.backing.start_broker()
 
     async def check_broker(self) -> None:
-        """Raises EnvironmentProblem, with its last lines, when the broker has ended."""
-        await self._stack.check_broker()
+        await self._stack.backing.check_broker()

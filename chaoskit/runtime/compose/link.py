@@ -16,6 +16,9 @@ from chaoskit.agent.wire import LINE_LIMIT_BYTES, pack, unpack
 from chaoskit.model.errors import EnvironmentProblem
 
 _ANSWER_S = 60.0
+# Volumes are copied, and a broker starts: both have limits of the agent's.
+_LONG_ANSWER_S = 660.0
+_LONG = ("keep", "begin", "await_broker")
 _HELLO_S = 30.0
 _END_S = 5.0
 _STDERR_LINES = 5
@@ -70,11 +73,12 @@ class AgentLink:
     async def ask(self, do: str, **arguments: Any) -> Any:
         """Give a command and wait for its answer. Raises EnvironmentProblem when it fails or the agent is gone."""
         answer = self._send(do, arguments)
+        within_s = _LONG_ANSWER_S if do in _LONG else _ANSWER_S
         try:
-            async with asyncio.timeout(_ANSWER_S):
+            async with asyncio.timeout(within_s):
                 return await answer
         except TimeoutError:
-            raise EnvironmentProblem(f"the agent did not answer {do!r} in {_ANSWER_S:g} s") from None
+            raise EnvironmentProblem(f"the agent did not answer {do!r} in {within_s:g} s") from None
 
     def tell(self, do: str, **arguments: Any) -> None:
         """Give a command and go on; commands are carried out in their order."""

@@ -16,10 +16,11 @@ from typing import Any
 
 import docker
 
-from chaoskit.agent.wire import AMQP_PORT, LAUNCHER, SOCKETS
+from chaoskit.agent.wire import LAUNCHER, SOCKETS
 from chaoskit.model.errors import EnvironmentProblem
 from chaoskit.model.scenario import Scenario, as_text
-from chaoskit.runtime.compose import agent_files, clones, command, engine, labels, leftovers, networks, owners, project
+from chaoskit.runtime.compose import agent_files, clones, command, engine, labels, leftovers, owners, project
+from chaoskit.runtime.compose.backing import Backing
 from chaoskit.runtime.compose.clones import Changes, Template
 from chaoskit.runtime.compose.link import AgentLink
 from chaoskit.runtime.compose.mounts import Place
@@ -27,7 +28,6 @@ from chaoskit.runtime.compose.uncancelled import in_thread, to_its_end, together
 
 _BUILD_S = 1800.0
 _UP_S = 300.0
-_POLL_S = 0.2
 # Any image with Python 3.11 or newer.
 _IMAGE_VARIABLE, _IMAGE = "CHAOSKIT_AGENT_IMAGE", "python:3.13-slim"
 # Hears what is being done; a line of Compose's own, `passing`, is worth a look only while it is the last one.
@@ -50,8 +50,6 @@ class Stack:
         self._templates: dict[str, Template] = {}
         self._names: dict[str, str] = {}
         self._made = 0
-        # A run that was given up may leave the broker down, and the next one needs it.
-        self.broker_is_broken = False
 
     @property
     def client(self) -> docker.DockerClient:
@@ -77,6 +75,7 @@ class Stack:
         await self._compose("create", "--build", doing="making the containers", timeout_s=_BUILD_S)
         await in_thread(self._read_templates)
         broker = self._project.broker
+        self.backing = Backing(self._client, self._names, broker)
         # Whatever else stands behind the programs may look for the broker at its first step, and finds the agent there.
         others = [service for service in self._project.backing if service != broker]
         await together(in_thread(self._make_agent), self._start([broker] if broker else []))
@@ -84,7 +83,7 @@ class Stack:
         if reason := self.link.hello["tap"]:
             self._progress(f"no tap on the engine's machine: {reason}", False)
         if self._project.broker is not None:
-            ports, pid = await asyncio.to_thread(self._ports), await self.broker_pid()
+            ports, pid = await self.backing.broker_ports(), await self.backing.broker_pid()
             await self.link.ask("front", host=project.BROKER_ADDRESS, ports=ports, pid=pid)
         await self._start(others)
         await self.link.ask("keep", volumes=list(self._project.volumes))
@@ -168,77 +167,11 @@ class Stack:
             return
         self._progress(f"starting {', '.join(services)}", False)
         await self._compose("up", "--detach", "--no-build", *services, doing="starting", timeout_s=_UP_S)
-        try:
-            async with asyncio.timeout(_UP_S):
-                for service in services:
-                    await self._until_up(service)
-        except TimeoutError:
-            raise EnvironmentProblem(f"a service did not become healthy in {_UP_S:g} s") from None
-
-    async def _until_up(self, service: str) -> None:
-        """Until a backing service is healthy, or has ended well when it is a job; a dead one is an error.
-
-        The broker is no job: one that has ended is dead, however it ended.
-        """
-        is_job = service != self._project.broker
-        while True:
-            with engine.problems(f"waiting for {service}"):
-                told = await asyncio.to_thread(self._client.api.inspect_container, self._names[service])
-            state = told["State"]
-            health = (state.get("Health") or {}).get("Status", "healthy")
-            if state["Status"] == "exited" and state["ExitCode"] == 0 and is_job:
-                return
-            stays_dead = told["HostConfig"]["RestartPolicy"]["Name"] in ("", "no")
-            if state["Status"] in ("exited", "dead") and stays_dead:
-                raise EnvironmentProblem(f"{service} ended with code {state['ExitCode']}: {await self._tail(service)}")
-            if state["Running"] and health == "healthy":
-                return
-            await asyncio.sleep(_POLL_S)
-
-    async def _tail(self, service: str) -> str:
-        with engine.problems(f"reading the log of {service}"):
-            lines = await asyncio.to_thread(self._client.api.logs, self._names[service], tail=3)
-        return " | ".join(lines.decode(errors="replace").split("\n")).strip(" |") or "it printed nothing"
-
-    def _ports(self) -> list[int]:
-        """What the broker listens on beside AMQP, by its image and its service."""
-        assert self._project.broker is not None
-        with engine.problems("reading the broker's container"):
-            told = self._client.api.inspect_container(self._names[self._project.broker])
-        return networks.forwarded_ports(told, AMQP_PORT)
-
-    # --- the broker, hurt ---
-
-    @property
-    def broker_container(self) -> str:
-        """The id of the broker's container."""
-        assert self._project.broker is not None
-        return self._names[self._project.broker]
-
-    async def start_broker(self) -> int:
-        """Start the broker's container again; its first process id on the engine's machine, 0 when it ended at once."""
-        with engine.problems("starting the broker"):
-            await in_thread(self._client.api.start, self.broker_container)
-            return await self.broker_pid()
-
-    async def broker_pid(self) -> int:
-        """The first process id of the broker on the engine's machine; 0 when it does not run."""
-        with engine.problems("looking at the broker"):
-            told = await asyncio.to_thread(self._client.api.inspect_container, self.broker_container)
-        return int(told["State"]["Pid"])
-
-    async def check_broker(self) -> None:
-        """Raises EnvironmentProblem, with its last lines, when the broker has ended."""
-        assert self._project.broker is not None
-        if not await self.broker_pid():
-            raise EnvironmentProblem(f"it ended after its start: {await self._tail(self._project.broker)}")
+        await self.backing.until_up(services, _UP_S)
 
     async def mend_broker(self) -> None:
         """Start the broker when a run has left it down, and wait until it answers. Raises EnvironmentProblem."""
-        if self.broker_is_broken or (self.has_broker and not await self.broker_pid()):
-            await self.start_broker()
-            await self.link.ask("await_broker")
-            self.broker_is_broken = False
+        await self.backing.mend_broker(lambda pid: self.link.ask("await_broker", pid=pid))
 
     # --- programs ---
 
