@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import docker
 import msgspec
 import pytest
 
 from chaoskit import journal
 from chaoskit.engine.tally import Record
 from chaoskit.planning.experiments import survey
+from chaoskit.runtime.compose import labels
 
 from .commands import Chaoskit, Finished, wait_until
 from .planting import planted
@@ -95,6 +97,20 @@ def test_an_exploration_that_was_interrupted_goes_on_where_it_was(chaoskit: Chao
     done = chaoskit.green(*arguments, "--resume")
     counted = done.report["points"]
     assert counted["found"] == counted["run"] == counted["survived"] == made(chaoskit.directory) > before
+
+
+def test_an_exploration_goes_on_in_another_project_when_one_is_lost(
+    client: docker.DockerClient, chaoskit: Chaoskit
+) -> None:
+    process = chaoskit.popen("explore", "stateful", *FIRST_ROW, "--runtime", "compose", "--jobs", "1", "--json")
+    wait_until("two experiments", lambda: made(chaoskit.directory) >= 2, 90)
+    running = [it for it in client.api.containers() if it["Labels"].get(labels.OWNER) in chaoskit.owners]
+    [agent] = [it["Id"] for it in running if it["Names"][0].endswith("-agent")]
+    client.api.kill(agent)
+    done = chaoskit.finish(process, 200)
+    assert done.code == 0, done.text
+    counted = done.report["points"]
+    assert counted["found"] == counted["run"] == counted["survived"]
 
 
 def made(directory: Path) -> int:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from chaoskit.model.errors import EnvironmentProblem, UsageError
 from chaoskit.runtime.compose import engine
+from chaoskit.runtime.processes import MARK, owned
 
 _CONFIG_S = 60.0
 # How long Compose may take to end by itself once it was interrupted.
@@ -149,8 +150,10 @@ async def compose(
     options = ["--project-name", name, "--project-directory", str(origin.files[0].parent), "--file", "-"]
     options += [word for path in origin.env_files for word in ("--env-file", str(path))]
     stdin = json.dumps(escaped(document)).encode()
+    # By these a Compose that goes on making things after we were killed is found, and ended, before they are removed.
+    marks = {MARK: name, **owned(), "CHAOSKIT_PROGRAM": "docker compose"}
     try:
-        await _run([*options, *arguments], environment, stdin, on_line, timeout_s, doing)
+        await _run([*options, *arguments], {**environment, **marks}, stdin, on_line, timeout_s, doing)
     except _Failed as e:
         raise _failure(e.lines, doing) from None
 
