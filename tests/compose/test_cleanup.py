@@ -126,7 +126,13 @@ main()
 """
 
 
-@pytest.mark.parametrize(("nth", "error"), [(1, "OSError(28, 'No space left on device')"), (40, "KeyError('a bug')")])
+@pytest.mark.parametrize(
+    ("nth", "error"),
+    [
+        pytest.param(1, "OSError(28, 'No space left on device')", marks=pytest.mark.soak),
+        (40, "KeyError('a bug')"),
+    ],
+)
 def test_an_exception_inside_leaves_the_engine_as_it_was(
     client: docker.DockerClient, chaoskit: Chaoskit, nth: int, error: str
 ) -> None:
@@ -223,7 +229,7 @@ def test_what_fifteen_kills_left_is_found_and_nothing_else_is_touched(
     check_killed(client, chaoskit, foreign, SOAK_MOMENTS // 2, seed=5)
 
 
-@pytest.mark.parametrize("after_s", [2.5, 8.0])
+@pytest.mark.parametrize("after_s", [2.5, pytest.param(8.0, marks=pytest.mark.soak)])
 def test_clean_removes_what_a_killed_chaoskit_left(
     client: docker.DockerClient, chaoskit: Chaoskit, foreign: Foreign, after_s: float
 ) -> None:

@@ -82,6 +82,7 @@ def test_a_broker_that_ends_at_once(chaoskit: Chaoskit) -> None:
     assert told(chaoskit(*RUN)) == "rabbitmq ended with code 0: it printed nothing"
 
 
+@pytest.mark.soak
 def test_an_image_without_python_for_the_agent(chaoskit: Chaoskit) -> None:
     chaoskit.variables["CHAOSKIT_AGENT_IMAGE"] = "debian:trixie-slim"
     line = told(chaoskit(*RUN))
@@ -156,7 +157,7 @@ def lost(done: Finished) -> str:
     ("part", "said"),
     [
         ("-agent", "the agent lost: its container ended with code 137"),
-        ("rabbitmq", "broker lost: broker.chaoskit.internal:5672: "),
+        pytest.param("rabbitmq", "broker lost: broker.chaoskit.internal:5672: ", marks=pytest.mark.soak),
     ],
 )
 def test_what_chaoskit_provides_is_killed_by_somebody_else(
@@ -165,6 +166,7 @@ def test_what_chaoskit_provides_is_killed_by_somebody_else(
     assert lost(in_the_middle(chaoskit, lambda: client.api.kill(mine(part)))).startswith(said)
 
 
+@pytest.mark.soak
 def test_the_container_of_a_program_is_removed_by_somebody_else(
     client: docker.DockerClient, chaoskit: Chaoskit, mine: Callable[[str], str]
 ) -> None:

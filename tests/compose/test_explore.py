@@ -71,6 +71,7 @@ def test_every_crash_point_of_both_scenarios_is_the_same_on_both(chaoskit: Chaos
     assert_the_same(chaoskit, done)
 
 
+@pytest.mark.soak
 def test_a_planted_bug_is_found_by_the_same_plans_on_both(chaoskit: Chaoskit) -> None:
     scenario = str(planted("stateful/s01_ack_before_append.py", chaoskit.directory / "bug"))
     found = {}
@@ -87,6 +88,7 @@ def test_a_planted_bug_is_found_by_the_same_plans_on_both(chaoskit: Chaoskit) ->
     assert (replayed.code, replayed.report["runtime"]) == (1, "compose"), replayed.text
 
 
+@pytest.mark.soak
 def test_an_exploration_that_was_interrupted_goes_on_where_it_was(chaoskit: Chaoskit) -> None:
     arguments = ("explore", "stateful", *FIRST_ROW, "--runtime", "compose", "--jobs", "1")
     process = chaoskit.popen(*arguments)
@@ -99,6 +101,7 @@ def test_an_exploration_that_was_interrupted_goes_on_where_it_was(chaoskit: Chao
     assert counted["found"] == counted["run"] == counted["survived"] == made(chaoskit.directory) > before
 
 
+@pytest.mark.soak
 def test_an_exploration_goes_on_in_another_project_when_one_is_lost(
     client: docker.DockerClient, chaoskit: Chaoskit
 ) -> None:
