@@ -41,6 +41,9 @@ class Broker:
         self._sending_late: asyncio.Task[int] | None = None
         self._returning: asyncio.Task[None] | None = None
         self._process = Process()
+        # Whoever connects while everything is made anew for the next run belongs to that one, and waits for it.
+        self._is_whole = asyncio.Event()
+        self._is_whole.set()
         self._new_life()
 
     def _new_life(self) -> None:
@@ -82,6 +85,7 @@ class Broker:
     async def _serve(self, connection: socket.socket) -> None:
         try:
             program = await self._peers.program_at(connection.getpeername()[0])
+            await self._is_whole.wait()
             await self._proxy(program).take(connection)
         except OSError:
             # It has gone before it was served.
@@ -223,10 +227,14 @@ class Broker:
         """Break every connection and empty the broker, for the next run. Raises OSError when it does not answer."""
         if self._returning is not None:
             self._returning.cancel()
-        await self._disconnect()
-        await self._depths.forget()
-        self._depths.close()
-        self._new_life()
+        self._is_whole.clear()
+        try:
+            await self._disconnect()
+            await self._depths.forget()
+            self._depths.close()
+            self._new_life()
+        finally:
+            self._is_whole.set()
 
     async def _disconnect(self) -> None:
         self._steps = MessageSteps([], lambda program: False)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pika
@@ -76,10 +76,27 @@ async def _fronted(front: Broker) -> AsyncIterator[int]:
             await front.close()
 
 
+def _connect(port: int) -> pika.BlockingConnection:
+    credentials = pika.PlainCredentials(_USER, _USER)
+    return pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", port, credentials=credentials))
+
+
+def _say(port: int, leave: threading.Event) -> None:
+    """A program that sends all the time, and connects again at once when it must."""
+    while not leave.is_set():
+        with suppress(pika.exceptions.AMQPError):
+            connection = _connect(port)
+            channel = connection.channel()
+            channel.queue_declare("q")
+            while not leave.is_set():
+                channel.basic_publish("", "q", b"1")
+                connection.process_data_events(0.005)
+            connection.close()
+
+
 def _take_one(port: int, leave: threading.Event) -> None:
     """A program that sends a message, takes it, acknowledges it, and stays."""
-    credentials = pika.PlainCredentials(_USER, _USER)
-    connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", port, credentials=credentials))
+    connection = _connect(port)
     channel = connection.channel()
     channel.queue_declare("q")
     channel.basic_publish("", "q", b"1")
@@ -106,6 +123,37 @@ def test_the_end_of_a_delay_is_told_though_nothing_follows(monkeypatch: pytest.M
                         lambda event: event["event"] == "depths" and event["at_s"] > held["at_s"] and not event["held"]
                     )
                     assert free["queues"] == {"q": [0, 0, 1]}
+                finally:
+                    leave.set()
+                    await program
+
+    asyncio.run(work())
+
+
+def test_who_connects_while_a_run_is_made_anew_is_counted_from_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        async with _embedded() as embedded:
+            monkeypatch.setattr(front_module, "AMQP_PORT", embedded.port)
+            told, leave = _Told(), threading.Event()
+            front = Broker("127.0.0.1", [], Peers(), told, lambda decision, seen: None)
+            forget = Depths.forget
+
+            async def forget_slowly(depths: Depths) -> None:
+                told.events.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.5):
+                        await told.until(lambda event: event["event"] == "message")
+                await forget(depths)
+
+            monkeypatch.setattr(Depths, "forget", forget_slowly)
+            async with _fronted(front) as port:
+                program = asyncio.ensure_future(asyncio.to_thread(_say, port, leave))
+                try:
+                    await told.until(lambda event: event["event"] == "message" and event["nth"] > 3)
+                    await front.reset()
+                    told.events.clear()
+                    again = await told.until(lambda event: event["event"] == "message")
+                    assert again["nth"] == 1
                 finally:
                     leave.set()
                     await program
