@@ -155,6 +155,7 @@ class Broker:
     def begin(self, steps: MessageSteps) -> None:
         """A run begins: these steps wait for its messages."""
         self._steps = steps
+        self._is_whole.set()
 
     def cut(self, program: str) -> None:
         """Break the program's connections."""
@@ -224,17 +225,17 @@ class Broker:
         self._sending_late.add_done_callback(lambda _: self._depths.noticed(""))
 
     async def reset(self) -> None:
-        """Break every connection and empty the broker, for the next run. Raises OSError when it does not answer."""
+        """Break every connection and empty the broker, for the next run. Raises OSError when it does not answer.
+
+        Nobody is let in again before that one begins.
+        """
         if self._returning is not None:
             self._returning.cancel()
         self._is_whole.clear()
-        try:
-            await self._disconnect()
-            await self._depths.forget()
-            self._depths.close()
-            self._new_life()
-        finally:
-            self._is_whole.set()
+        await self._disconnect()
+        await self._depths.forget()
+        self._depths.close()
+        self._new_life()
 
     async def _disconnect(self) -> None:
         self._steps = MessageSteps([], lambda program: False)

@@ -152,6 +152,7 @@ def test_who_connects_while_a_run_is_made_anew_is_counted_from_one(monkeypatch: 
                     await told.until(lambda event: event["event"] == "message" and event["nth"] > 3)
                     await front.reset()
                     told.events.clear()
+                    front.begin(MessageSteps([], lambda program: True))
                     again = await told.until(lambda event: event["event"] == "message")
                     assert again["nth"] == 1
                 finally:

@@ -17,6 +17,7 @@ from chaoskit.engine.backends import Backend
 from chaoskit.engine.conduct import Limits
 from chaoskit.engine.once import Setup, run_once
 from chaoskit.engine.rundir import RunDir
+from chaoskit.model.errors import UsageError
 from chaoskit.model.events import AnyEvent, Call, FaultFired, LogLine, Message, ProgramExited, ProgramStarted, RunEnded
 from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.scenario import Scenario
@@ -138,6 +139,12 @@ def test_a_program_is_paused_and_goes_on(run: Warm) -> None:
     assert any(paused_s + 0.9 < message.t_s < paused_s + 1.9 for message in made.messages("delivered", "queue-1-2"))
     assert max(called_s) > paused_s + 1.95
     assert made.lives("worker-2") == 1
+
+
+def test_a_call_of_a_program_whose_data_is_on_no_volume_is_refused(run: Warm) -> None:
+    with pytest.raises(UsageError, match="worker-3: /app/worker-data is on no volume, so its calls cannot be seen"):
+        run({"kill": "worker-3", "at": {"write": "*"}})
+    survived(run({"kill": "worker-2", "at": {"delivered": "queue-1-2", "nth": 2}}))
 
 
 def test_two_pauses_that_overlap_are_one(run: Warm) -> None:
