@@ -128,14 +128,19 @@ def mine(client: docker.DockerClient, chaoskit: Chaoskit) -> Callable[[str], str
     return find
 
 
+def paused(chaoskit: Chaoskit) -> bool:
+    """Whether the run that goes on has come to its first fault."""
+    journal = chaoskit.directory / ".chaoskit" / "latest" / "journal.jsonl"
+    return journal.is_file() and '"type":"fault"' in journal.read_text()
+
+
 def in_the_middle(chaoskit: Chaoskit, act: Callable[[], None]) -> Finished:
     """A run that is paused for long, and what is done to it then; how it ended, and that it says one thing about it."""
     step = {"pause": "worker-2", "at": {"log": "Waiting for chunks"}, "for_s": 50}
     (chaoskit.directory / "plan.yaml").write_text(yaml.safe_dump({"steps": [step]}))
     process = chaoskit.popen("run", "stateful", "--plan", "plan.yaml", "--no-control", "--runtime", "compose", "--json")
-    journal = chaoskit.directory / ".chaoskit" / "latest" / "journal.jsonl"
     try:
-        wait_until("the pause", lambda: journal.is_file() and '"type":"fault"' in journal.read_text(), 90)
+        wait_until("the pause", lambda: paused(chaoskit), 90)
         act()
     except BaseException:
         process.terminate()
@@ -199,10 +204,23 @@ def elsewhere() -> Iterator[Forwarding]:
     made.stop()
 
 
-def test_an_engine_on_another_machine(chaoskit: Chaoskit, elsewhere: Forwarding) -> None:
+def test_an_engine_on_another_machine_gets_nothing_of_this_one_mounted(
+    client: docker.DockerClient, chaoskit: Chaoskit, elsewhere: Forwarding
+) -> None:
     chaoskit.variables["DOCKER_HOST"] = elsewhere.url
-    done = chaoskit.green("run", "stateful", "--kills", "2", "--runtime", "compose", "--seed", "8")
-    assert [fault["exact"] and fault["fired"] for fault in done.report["faults"]] == [True, True]
+    steps = [
+        {"pause": "worker-2", "at": {"log": "Waiting for chunks"}, "for_s": 3},
+        {"kill": "worker-2", "at": {"write": "metadata/CLI1.csv", "nth": 2, "byte": 5}},
+    ]
+    (chaoskit.directory / "plan.yaml").write_text(yaml.safe_dump({"steps": steps}))
+    process = chaoskit.popen("run", "stateful", "--plan", "plan.yaml", "--no-control", "--runtime", "compose", "--json")
+    wait_until("the pause", lambda: paused(chaoskit), 90)
+    running = [it for it in client.api.containers() if it["Labels"].get(labels.OWNER) in chaoskit.owners]
+    done = chaoskit.finish(process)
+    assert done.code == 0, done.text
+    assert done.points[1] == ("worker-2/0/write:metadata/CLI1.csv#2@5", 5)
+    assert len(running) >= 3
+    assert {mount["Type"] for container in running for mount in container["Mounts"]} == {"volume"}
 
 
 @pytest.mark.soak
