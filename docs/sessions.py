@@ -48,6 +48,10 @@ NOT_HERE = {
 _PROGRESS = re.compile(r"^ +\d+ of \d+ made, \d+ survived")
 
 
+# What a CI host, or a `make` that this runs in, says to its programs: a reader's terminal does not.
+_NOT_A_READERS = {"GITHUB_ACTIONS", "CI", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "ARGS", "RUNTIME"}
+
+
 @dataclass
 class Command:
     """A command of a page; `printed` is what the page shows under it, None when it shows nothing."""
@@ -156,7 +160,7 @@ class Shell:
     process: subprocess.Popen[str] = field(init=False)
 
     def __enter__(self) -> "Shell":
-        kept = {name: value for name, value in os.environ.items() if name not in ("GITHUB_ACTIONS", "CI", "MAKEFLAGS")}
+        kept = {name: value for name, value in os.environ.items() if name not in _NOT_A_READERS}
         self.process = subprocess.Popen(
             ["bash", "--norc"],
             cwd=self.directory,

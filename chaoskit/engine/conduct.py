@@ -148,7 +148,8 @@ class Conductor:
 
     def _quiet_s(self) -> float:
         """How long nothing may happen: longer while a sender is up, which may be about to send."""
-        return self.limits.quiet_s * (_SENDER_PATIENCE if self.pipeline.working() else 1)
+        patient = self.pipeline.working() and (self.pipeline.scenario.broker or self._missing())
+        return self.limits.quiet_s * (_SENDER_PATIENCE if patient else 1)
 
     def _until_quiet_s(self) -> float:
         resting_s = self._rest_s() - self._silence_s()
@@ -162,10 +163,17 @@ class Conductor:
 
         A queue may still hold messages: those whose consumer is dead for good, or was never there.
         """
-        if self.pipeline.computing():
+        if self._waits_for_work():
             return False
         calm = self.pipeline.settled() and not self.pipeline.connections.in_progress()
         return calm and not self.executor.timed_outstanding() and self._silence_s() >= self._quiet_s()
+
+    def _waits_for_work(self) -> bool:
+        """Whether a silent program may be at work, on something that is missing and that somebody is there to judge."""
+        if not self.pipeline.computing():
+            return False
+        judge = self.pipeline.members[self.progress.scenario.verifier.program]
+        return self.progress.scenario.verifier.last is not None or (self._missing() and not judge.ended)
 
     def _ended(self, reason: EndReason, waited_s: float | None = None) -> RunEnded:
         waited_for = "" if reason == "complete" else self._waiting_for()

@@ -32,7 +32,8 @@ TORN = "{kill: worker-2, at: {write: metadata/CLI1.csv, nth: 2, byte: 16}}"
 NO_INTENT = "benchmarks/bugs/partition/p02_no_intent.py"
 
 
-@pytest.fixture(scope="session")
+# A module's own: while it is up its event loop runs in this thread, and tests that run loops of their own come next.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium; skips where there is none, with CHAOSKIT_REQUIRE_BROWSER=1 it fails instead."""
     path = next((path for path in _CHROMIUM if Path(path).exists()), None)

@@ -157,7 +157,7 @@ def test_a_program_that_dies_again_and_again_is_given_up(run: Any, empty: Path) 
     assert ran.outcomes == {"A": "MISSING"}
     assert ran.report.duration_s < 20
     assert "worker, which dies again and again" in ran.findings("run-ended")[0]
-    assert ran.findings("exits") == ["worker ended by itself with code 7 (9 times)"]
+    assert ran.findings("exits") == ["worker ended by itself with code 7 (4 times)"]
 
 
 def test_a_consumer_that_dies_at_once_is_given_up_in_a_pipeline_with_a_broker(run: Any, empty: Path) -> None:
