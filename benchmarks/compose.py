@@ -1,6 +1,6 @@
 """Experiments a minute: Compose with a warm broker, beside `docker compose up` and `down` for each; beside local.
 
-python benchmarks/compose.py [--jobs 2] [--cold 4] [--only 'write:metadata/*']
+python benchmarks/compose.py [--jobs N] [--cold 4] [--only 'write:metadata/*']
 
 All of them make the same thing: the stateful pipeline with two chunks a client, its worker killed once, judged by its
 verifier. What is paid once (images, the first start of a broker, the control run) is not in the figures of either.
@@ -19,6 +19,7 @@ from chaoskit import bundled
 from chaoskit.engine import explore
 from chaoskit.engine.backends import RuntimeName
 from chaoskit.engine.tally import Record, Tally
+from chaoskit.engine.wiring import default_jobs
 
 COMPOSE_FILE = Path(__file__).parents[1] / "compose" / "stateful.yaml"
 PARAMETERS = {"NUM_CHUNKS": "2", "EXPECTED_CHUNKS": "2"}
@@ -113,19 +114,20 @@ def cold(times: int) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=default_jobs("compose"), help="experiments at a time on Compose")
     parser.add_argument("--cold", type=int, default=4, help="experiments with up and down")
     parser.add_argument("--only", default="*metadata/*", help="the points that are explored")
     options = parser.parse_args()
+    cores = default_jobs("local")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        count, local = exploring("local", options.jobs, options.only)
+        count, local = exploring("local", cores, options.only)
         _, one = exploring("compose", 1, options.only)
         _, warm = exploring("compose", options.jobs, options.only)
         each = cold(options.cold)
         os.chdir("/")
     print(f"experiments a minute ({count} explored)")
-    print(f"  local, {options.jobs} at a time                {local:7.1f}")
+    print(f"  local, {cores} at a time                {local:7.1f}")
     print(f"  Compose, warm broker, {options.jobs} at a time {warm:7.1f}")
     print(f"  Compose, warm broker, 1 at a time {one:7.1f}")
     print(f"  docker compose up, kill, down     {each:7.1f}")

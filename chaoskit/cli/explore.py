@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -45,7 +45,8 @@ def explore(
         bool, typer.Option("--duplicates", help="All of it again with every message doubled, at once and late.")
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Experiments at a time (default: cores).")
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="Experiments at a time (default: cores, twice as many on Compose)."),
     ] = None,
     max_failures: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after so many failures.")] = None,
     budget: Annotated[float | None, typer.Option(min=1, metavar="S", help="Stop after so many seconds.")] = None,
@@ -82,12 +83,8 @@ def explore(
     from chaoskit.cli.explore_bar import Bar
     from chaoskit.engine import explore as engine
 
-    wish = _wish(scenario, settings, faults, depth, duplicates, jobs, max_failures, budget, only, resume)
-    chosen = with_broker(wish.scenario, broker, runtime)
-    wish = dataclasses.replace(wish, scenario=chosen, runtime=choose_runtime(chosen, runtime))
-    if chosen.given_broker is not None and wish.runtime == "local":
-        # Experiments side by side would share its queues.
-        wish = dataclasses.replace(wish, jobs=1)
+    wish = _wish(scenario, settings, faults, depth, duplicates, max_failures, budget, only, resume)
+    wish = _placed(wish, broker, runtime, jobs)
     console = err if as_json else out
     _announce(wish, console)
     if dry_run:
@@ -102,13 +99,24 @@ def explore(
     return report.exit_code
 
 
+def _placed(wish: "Wish", broker: str | None, runtime: str, jobs: int | None) -> "Wish":
+    """Where it is explored, and how many experiments at a time."""
+    from chaoskit.engine import wiring
+
+    chosen = with_broker(wish.scenario, broker, runtime)
+    where = choose_runtime(chosen, runtime)
+    # Experiments side by side would share the queues of a broker of the user's.
+    alone = chosen.given_broker is not None and where == "local"
+    at_a_time = 1 if alone else jobs or wiring.default_jobs(where)
+    return dataclasses.replace(wish, scenario=chosen, runtime=where, jobs=at_a_time)
+
+
 def _wish(
     name: str,
     settings: list[str] | None,
     faults: str,
     depth: int,
     duplicates: bool,
-    jobs: int | None,
     max_failures: int | None,
     budget: float | None,
     only: str | None,
@@ -126,10 +134,7 @@ def _wish(
     if not wanted:
         raise UsageError("--faults is empty: name at least one, such as kill")
     wish = engine.Wish(chosen, wanted, depth, duplicates, max_failures=max_failures, budget_s=budget, only=only)
-    changes: dict[str, Any] = {"jobs": jobs} if jobs else {}
-    if resume:
-        changes["resume"] = rundir.latest_of(f"explore-{chosen.name}")
-    return dataclasses.replace(wish, **changes)
+    return dataclasses.replace(wish, resume=rundir.latest_of(f"explore-{chosen.name}")) if resume else wish
 
 
 def _announce(wish: "Wish", console: Console) -> None:

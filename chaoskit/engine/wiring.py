@@ -1,5 +1,6 @@
 """The wiring: the one place that names the concrete backends, and chooses one for a scenario."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from chaoskit.engine.locally import LocalBackend
 from chaoskit.model.errors import EnvironmentProblem, UsageError
 from chaoskit.model.scenario import Scenario
 from chaoskit.tap.native import launcher
+
+_MOST_BROKERS = 8
 
 
 def tap_unavailable() -> str | None:
@@ -54,6 +57,15 @@ def backend(runtime: RuntimeName, scenario: Scenario, on_progress: Callable[[str
     from chaoskit.engine.composed import ComposeBackend
 
     return ComposeBackend(scenario, launcher, on_progress)
+
+
+def default_jobs(runtime: RuntimeName) -> int:
+    """How many experiments at a time: one a core; with containers, which mostly wait for the engine, two a core.
+
+    Each of those has a broker of its own, and these have a limit.
+    """
+    cores = os.cpu_count() or 1
+    return cores if runtime == "local" else min(2 * cores, max(cores, _MOST_BROKERS))
 
 
 def laboratories(
