@@ -19,7 +19,7 @@ import docker
 from chaoskit.agent.wire import LAUNCHER, SOCKETS
 from chaoskit.model.errors import EnvironmentProblem
 from chaoskit.model.scenario import Scenario, as_text
-from chaoskit.runtime.compose import agent_files, clones, command, engine, labels, leftovers, owners, project
+from chaoskit.runtime.compose import agent_files, clones, command, engine, healths, labels, leftovers, owners, project
 from chaoskit.runtime.compose.backing import Backing
 from chaoskit.runtime.compose.clones import Changes, Template
 from chaoskit.runtime.compose.link import AgentLink
@@ -70,6 +70,8 @@ class Stack:
         resolved = await command.resolve(self._files, self._variables())
         missing = await asyncio.to_thread(command.missing, resolved)
         self._project = project.transform(resolved, self._changes(missing))
+        if healths.can_be_seldom(self._client):
+            healths.make_seldom(self._project.document, self._project.backing)
         self.notes = list(self._project.notes)
         self._progress(f"making the containers of {self._files.files[0].name}", False)
         await self._compose("create", "--build", doing="making the containers", timeout_s=_BUILD_S)
