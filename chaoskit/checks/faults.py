@@ -20,13 +20,13 @@ def records(events: Sequence[AnyEvent], plan: Plan) -> list[FaultRecord]:
     found = []
     for i, step in enumerate(plan.steps):
         times = fired.get(i, []) if isinstance(step.at, AtIntervals) else fired.get(i, [])[:1]
-        found += [_fired(step, events[position:]) for position in times]
+        found += [_fired(step, events[position:], plan) for position in times]
         if not times:
             found.append(_unfired(step, failed.get(i), events))
     return found
 
 
-def _fired(step: Step, events: Sequence[AnyEvent]) -> FaultRecord:
+def _fired(step: Step, events: Sequence[AnyEvent], plan: Plan) -> FaultRecord:
     """The record of a step that fired at the head of `events`."""
     event = events[0]
     assert isinstance(event, FaultFired)
@@ -38,7 +38,7 @@ def _fired(step: Step, events: Sequence[AnyEvent]) -> FaultRecord:
         step.at.exact,
         True,
         event.t_s,
-        _restarted_after(events, target),
+        _restarted_after(events, target, plan),
         event.written_bytes,
         step.at.when if isinstance(step.at, AtCall) else "",
         event.detail or (str(step.at) if isinstance(step.at, AtIntervals) else ""),
@@ -50,11 +50,14 @@ def _unfired(step: Step, failed: str | None, events: Sequence[AnyEvent]) -> Faul
     return FaultRecord(step.fault, step.target, str(step.at), step.at.exact, False, note=note)
 
 
-def _restarted_after(events: Sequence[AnyEvent], program: str) -> float | None:
-    """Seconds from the death of `program` that the fault at the head of `events` caused to its next start."""
+def _restarted_after(events: Sequence[AnyEvent], program: str, plan: Plan) -> float | None:
+    """Seconds from the death of `program` that the fault at the head of `events` caused to its next start.
+
+    A death is told a little after the kill, a container's more so: what happens to others in between changes nothing.
+    """
     died = False
     for event in events[1:]:
-        if isinstance(event, FaultFired) and not died:
+        if isinstance(event, FaultFired) and not died and program == (event.target or plan.steps[event.step].target):
             return None
         if isinstance(event, ProgramExited) and event.program == program:
             died = event.hurt

@@ -151,6 +151,14 @@ def test_a_timed_fault_is_not_called_exact() -> None:
     assert not judge(journal(FaultFired(1.0, 0, "x"), *GREEN, steps=[step])).faults[0].exact
 
 
+def test_a_fault_on_another_program_in_between_does_not_hide_how_long_the_restart_took() -> None:
+    doubled = Step("duplicate", "queue", AtCall("write", "a.csv"))
+    lives = (ProgramExited(0.6, "worker", 0, -9, True), ProgramStarted(0.75, "worker", 1, 2, 0.15))
+    fired = (FaultFired(0.5, 0, "worker/0/write:a.csv#1"), FaultFired(0.55, 1, "runner/published:queue#2"))
+    first, second = judge(journal(*fired, *lives, *GREEN, steps=[KILL, doubled])).faults
+    assert (first.restarted_after_s, second.restarted_after_s) == (0.15, None)
+
+
 def test_a_restart_before_the_fault_is_not_taken_for_the_one_after_it() -> None:
     before = (ProgramExited(0.3, "worker", 0, -9), ProgramStarted(0.4, "worker", 1, 2, 0.1))
     judgement = judge(journal(*before, FaultFired(0.5, 0, "x"), *GREEN, steps=[KILL]))
