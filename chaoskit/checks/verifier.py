@@ -7,7 +7,7 @@ that did come.
 from collections.abc import Sequence
 
 from chaoskit.checks.verdicts import Reader, how_it_ended, verdicts
-from chaoskit.model.events import AnyEvent, LogLine, ProgramExited, ProgramStarted
+from chaoskit.model.events import AnyEvent, EnvironmentLost, LogLine, ProgramExited, ProgramStarted, RunEnded
 from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.scenario import Scenario
 from chaoskit.model.verdict import Finding
@@ -26,10 +26,10 @@ def ended_badly(events: Sequence[AnyEvent], scenario: Scenario) -> list[Finding]
 
 
 def why_missing(events: Sequence[AnyEvent], scenario: Scenario) -> list[Finding]:
-    """What to change where verdicts are missing that nobody can give any more."""
+    """What to change where verdicts are missing that nobody can give any more, and nobody kept them from coming."""
     verifier = scenario.verifier
     missing = [v.id for v in verdicts(events, scenario) if v.outcome == "MISSING"]
-    if not missing or verifier.exit_code or not _started(events, verifier.program):
+    if not missing or verifier.exit_code or _cut_short(events) or not _started(events, verifier.program):
         return []
     lines = [e for e in events if isinstance(e, LogLine) and e.program == verifier.program]
     reader, end = Reader(verifier), _end(events, verifier.program)
@@ -54,6 +54,14 @@ def _nothing_matches(program: str, lines: Sequence[LogLine]) -> str:
 
 def _finding(text: str) -> Finding:
     return Finding("verifier", ExitCode.FAILURE, text)
+
+
+def _cut_short(events: Sequence[AnyEvent]) -> bool:
+    """Whether the run was over before the verifier could be: interrupted, or without its broker, its engine..."""
+    return any(
+        isinstance(e, EnvironmentLost) or (isinstance(e, RunEnded) and e.reason in ("interrupted", "error"))
+        for e in events
+    )
 
 
 def _started(events: Sequence[AnyEvent], program: str) -> bool:

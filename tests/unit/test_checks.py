@@ -262,6 +262,16 @@ def test_each_exit_code_has_the_word_of_the_report() -> None:
 # ---- results that come again ----
 
 
+@pytest.mark.parametrize(
+    "events",
+    [(RunEnded(2.0, "interrupted"),), (EnvironmentLost(1.5, "broker", "it is gone"), RunEnded(2.0, "error"))],
+)
+def test_a_verifier_is_not_blamed_for_a_run_that_was_cut_short(events: tuple[AnyEvent, ...]) -> None:
+    printing = (ProgramStarted(0.1, "judge", 0, 2), says("waiting for results"))
+    assert texts(judge(journal(*printing)), "verifier")
+    assert texts(judge(journal(*printing, *events, end=None)), "verifier") == []
+
+
 def with_results() -> Scenario:
     plain = scenario()
     return msgspec.structs.replace(plain, verifier=msgspec.structs.replace(plain.verifier, results="results"))
