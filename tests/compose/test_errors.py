@@ -82,6 +82,17 @@ def test_a_broker_that_ends_at_once(chaoskit: Chaoskit) -> None:
     assert told(chaoskit(*RUN)) == "rabbitmq ended with code 0: it printed nothing"
 
 
+def test_a_service_that_never_becomes_healthy(chaoskit: Chaoskit) -> None:
+    scenario = planted("stateful/s01_ack_before_append.py", chaoskit.directory / "bug")
+    check = {"test": ["CMD", "sh", "-c", "echo not today; exit 1"], "interval": "200ms", "retries": 2}
+    override = yaml.safe_load((chaoskit.directory / "bug" / "override.yaml").read_text())
+    override["services"]["rabbitmq"] = {"healthcheck": check}
+    (chaoskit.directory / "bug" / "override.yaml").write_text(yaml.safe_dump(override))
+    done = chaoskit("run", str(scenario), "--runtime", "compose")
+    assert told(done) == "rabbitmq is unhealthy: its check says 'not today'"
+    assert done.took_s < 60
+
+
 @pytest.mark.soak
 def test_an_image_without_python_for_the_agent(chaoskit: Chaoskit) -> None:
     chaoskit.variables["CHAOSKIT_AGENT_IMAGE"] = "debian:trixie-slim"

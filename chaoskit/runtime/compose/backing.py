@@ -55,6 +55,10 @@ class Backing:
                 raise EnvironmentProblem(f"{service} ended with code {state['ExitCode']}: {await self._tail(service)}")
             if state["Running"] and health == "healthy":
                 return
+            if health == "unhealthy":
+                # As many attempts have failed as the file allows: Compose takes such a service for failed too.
+                said = " ".join(str(state["Health"]["Log"][-1]["Output"]).split())
+                raise EnvironmentProblem(f"{service} is unhealthy: its check says {said or 'nothing'!r}")
             await asyncio.sleep(_POLL_S)
 
     async def _tail(self, service: str) -> str:
