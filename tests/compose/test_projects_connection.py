@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -153,11 +155,13 @@ def bridges() -> str:
 
 
 def test_an_engine_that_only_the_docker_command_reaches_is_used_through_it(
-    monkeypatch: pytest.MonkeyPatch, forwarded: int, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, forwarded: int, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{forwarded}")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
+    # The path of a socket is short, and the tests' own directories are deep.
+    directory = Path(tempfile.mkdtemp(prefix="ck-"))
+    request.addfinalizer(lambda: shutil.rmtree(directory))
+    monkeypatch.setattr("tempfile.tempdir", str(directory))
     assert not engines.is_local()
     client = engines.connect()
     assert client.version()["Os"] == "linux"
@@ -172,7 +176,7 @@ def test_an_engine_that_only_the_docker_command_reaches_is_used_through_it(
         container.remove(force=True)
         client.close()
     assert bridges() == ""
-    assert list(tmp_path.glob("chaoskit-engine-*")) == []
+    assert list(directory.iterdir()) == []
     client.close()
 
 
@@ -244,3 +248,17 @@ def test_an_engine_that_goes_away_in_the_middle_is_told(monkeypatch: pytest.Monk
     with pytest.raises(EnvironmentProblem, match=gone), engines.problems("reading"):
         client.containers.list()
     client.close()
+
+
+def test_a_temporary_directory_with_a_long_name_is_no_place_for_a_socket(
+    monkeypatch: pytest.MonkeyPatch, forwarded: int, tmp_path: Path
+) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{forwarded}")
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    client = engines.connect()
+    try:
+        assert client.version()["Os"] == "linux"
+    finally:
+        client.close()

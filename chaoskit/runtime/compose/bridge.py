@@ -18,6 +18,8 @@ from pathlib import Path
 from chaoskit.runtime.processes import identity
 
 _PREFIX = "chaoskit-engine-"
+# The path of a socket has at most 103 bytes on macOS, and up to 45 of them are ours.
+_LONGEST_BASE_BYTES = 58
 _BACKLOG = 16
 _ENDING_S = 2.0
 
@@ -26,7 +28,8 @@ class Bridge:
     """Listens on a socket in a directory of its own until it is closed. `url` is what a Docker client connects to."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        base = next(base for base in _bases() if len(os.fsencode(base)) <= _LONGEST_BASE_BYTES)
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base))
         path = self._folder / "docker.sock"
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._server.bind(os.fspath(path))
@@ -85,8 +88,13 @@ def stale() -> list[Path]:
     """The directories of bridges of this user whose process is no more; none where there is no /proc to tell."""
     if sys.platform != "linux":
         return []
-    found = Path(tempfile.gettempdir()).glob(f"{_PREFIX}[0-9]*-*")
+    found = (path for base in _bases() for path in Path(base).glob(f"{_PREFIX}[0-9]*-*"))
     return [path for path in found if _is_mine(path) and identity(_pid_of(path)) is None]
+
+
+def _bases() -> list[str]:
+    """Where the directories are: the temporary directory, or, where that has too long a name for a socket, /tmp."""
+    return list(dict.fromkeys([tempfile.gettempdir(), "/tmp"]))
 
 
 def _is_mine(path: Path) -> bool:
