@@ -17,10 +17,12 @@ from chaoskit.model.exit_codes import ExitCode
 
 # What an experiment may take beyond its own limits before its project is taken for dead.
 _OVERHEAD_S = 60.0
+# So many experiments a project are made before another one is brought up, which costs about as much as they do.
+_WORTH_A_PROJECT = 5
 
 
 class ComposeLaboratories:
-    """Up to `jobs` projects, each brought up when it is first needed."""
+    """Up to `jobs` projects, each brought up when it is worth it: a small exploration is over before it would help."""
 
     prepares = False
 
@@ -31,11 +33,10 @@ class ComposeLaboratories:
         self._all = [self._first]
         # A project that is up already is taken before another one is brought up.
         self._free: asyncio.LifoQueue[Backend | None] = asyncio.LifoQueue()
+        self._room, self._made = 1, 0
 
     async def open(self) -> None:
         await self._first.open()
-        for _ in range(1, self.jobs):
-            self._free.put_nowait(None)
         self._free.put_nowait(self._first)
 
     def tap_unavailable(self) -> str | None:
@@ -64,7 +65,15 @@ class ComposeLaboratories:
             await self._give_up(backend)
             raise EnvironmentProblem(f"an experiment did not come to its end: {task.directory}") from None
         finally:
+            self._made += 1
+            self._make_room()
             self._free.put_nowait(kept)
+
+    def _make_room(self) -> None:
+        """For another project, when it is time for one."""
+        if self._room < self.jobs and self._made >= _WORTH_A_PROJECT * self._room:
+            self._room += 1
+            self._free.put_nowait(None)
 
     async def _take(self) -> Backend:
         backend = await self._free.get()
