@@ -22,21 +22,25 @@ _WORTH_A_PROJECT = 5
 
 
 class ComposeLaboratories:
-    """Up to `jobs` projects, each brought up when it is worth it: a small exploration is over before it would help."""
+    """Up to `jobs` projects.
+
+    Another one is brought up when `worth` experiments a project were made: a small exploration is over before it helps.
+    """
 
     prepares = False
 
-    def __init__(self, jobs: int, make_backend: Callable[[], Backend]) -> None:
+    def __init__(self, jobs: int, make_backend: Callable[[], Backend], worth: int = _WORTH_A_PROJECT) -> None:
         self.jobs = jobs
         self._make_backend = make_backend
         self._first = make_backend()
         self._all = [self._first]
         # A project that is up already is taken before another one is brought up.
         self._free: asyncio.LifoQueue[Backend | None] = asyncio.LifoQueue()
-        self._room, self._made = 1, 0
+        self._worth, self._room, self._made = worth, 1, 0
 
     async def open(self) -> None:
         await self._first.open()
+        self._make_room()
         self._free.put_nowait(self._first)
 
     def tap_unavailable(self) -> str | None:
@@ -71,7 +75,7 @@ class ComposeLaboratories:
 
     def _make_room(self) -> None:
         """For another project, when it is time for one."""
-        if self._room < self.jobs and self._made >= _WORTH_A_PROJECT * self._room:
+        while self._room < self.jobs and self._made >= self._worth * self._room:
             self._room += 1
             self._free.put_nowait(None)
 

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chaoskit.engine.backends import Stage
@@ -80,12 +81,38 @@ def test_a_project_in_which_an_experiment_could_not_be_made_is_given_up(tmp_path
     assert events == ["open 1", "run in 1", "close 1", "open 2", "run in 2", "close 2"]
 
 
+class _Working(_Project):
+    """One in which the programs run, as local ones."""
+
+    async def assemble(self, stage: Stage) -> None:
+        self._events.append(f"run in {self._number}")
+        await LocalBackend.assemble(self, stage)
+
+
+def test_another_project_is_brought_up_when_there_were_enough_experiments_for_it(tmp_path: Path) -> None:
+    events: list[str] = []
+    printing = msgspec.structs.replace(SCENARIO, programs={"worker": Program(command=("echo", "OK"))})
+
+    async def work() -> None:
+        labs = ComposeLaboratories(2, lambda: _Working(events, 1 + sum(e.startswith("open") for e in events)), worth=3)
+        await labs.open()
+        tasks = [Task(printing, Plan(0), str(tmp_path / str(number)), Limits(5.0)) for number in range(6)]
+        outcomes = await asyncio.gather(*(labs.make(task) for task in tasks))
+        assert [outcome.code for outcome in outcomes] == [ExitCode.OK] * 6
+        await labs.close()
+
+    asyncio.run(work())
+    before = events[: events.index("open 2")]
+    assert before.count("run in 1") in (3, 4), events
+    assert events.count("run in 1") + events.count("run in 2") == 6
+
+
 def test_every_project_is_taken_down_also_when_one_cannot_be() -> None:
     events: list[str] = []
 
     async def work() -> None:
         made = iter((_Project(events, 1, stuck=True), _Project(events, 2)))
-        labs = ComposeLaboratories(2, lambda: next(made))
+        labs = ComposeLaboratories(2, lambda: next(made), worth=0)
         await labs.open()
         await labs._take()
         await labs._take()
