@@ -262,22 +262,24 @@ class Desk:
         point = f"{seen.program}/{seen.kind}:{seen.queue}#{seen.nth}"
         detail = f"message {seen.message_id}" if seen.message_id else ""
         for step in decision.due:
-            self._begin(step)
-            struck = bool(step.signal) and self._signal(step.target, step.signal)
+            struck = self._begin(step) or (bool(step.signal) and self._signal(step.target, step.signal))
             self._tell("fired" if struck else "due", index=step.index, point=point)
         for index in decision.fired:
             self._tell("fired", index=index, point=point, detail=detail)
         for index in decision.failed:
             self._tell("failed", index=index, reason=f"another step already has the message at {point}")
 
-    def _begin(self, step: MessageStep) -> None:
-        """Do what has to be done while the message is held; the engine does the rest."""
+    def _begin(self, step: MessageStep) -> bool:
+        """Do what has to be done while the message is held; whether that is all, or the engine does the rest."""
         if self._broker is None or not step.first:
-            return
-        if step.first == "disconnect":
+            return False
+        if step.first == "cut":
+            self._broker.cut(step.target)
+        elif step.first == "disconnect":
             self._broker.disconnect(step.target)
         else:
             self._broker.hurt(kill=step.first == "kill-broker")
+        return step.first == "cut"
 
     def _signal(self, program: str, number: int) -> bool:
         pidfd = self._pidfds.get(program)

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 from chaoskit.proxy import FORWARD, Action, Cut, Delay, Drop, Duplicate, Seen
 
-# Kill the broker, know that it is about to end, let nothing of the target through.
-First = Literal["", "kill-broker", "broker", "disconnect"]
+# Kill the broker, know that it is about to end, let nothing of the target through, break its connections.
+First = Literal["", "kill-broker", "broker", "disconnect", "cut"]
 _ON_BROKER = ("kill-broker", "broker")
 
 

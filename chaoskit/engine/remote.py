@@ -27,8 +27,8 @@ from chaoskit.runtime.compose.mounts import Place
 
 # Whether a fault's own act is no more than a signal, which the agent sends while the message is still held.
 _SIGNALS = {"kill": int(signal.SIGKILL), "stop": int(signal.SIGTERM)}
-# What the agent begins with while the message is held, of faults whose act is more than that.
-_FIRST = {"broker-kill": "kill-broker", "broker-restart": "broker", "disconnect": "disconnect"}
+# What the agent begins with while the message is held, of faults whose act is more than that; a cut is no more.
+_FIRST = {"broker-kill": "kill-broker", "broker-restart": "broker", "disconnect": "disconnect", "cut": "cut"}
 
 
 class RemoteTaps:

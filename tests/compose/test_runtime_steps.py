@@ -166,6 +166,10 @@ def test_a_cut_connection_is_made_again(run: Warm) -> None:
     survived(made)
     assert made.lives("worker-2") == 1
     assert len(made.printed("Waiting for chunks in queue-1-2")) == 2
+    # While the message was held: the program never saw it.
+    [seen] = [message for message in made.messages("delivered", "queue-1-2") if message.nth == 3]
+    again = [message.id for message in made.messages("delivered", "queue-1-2") if message.redelivered]
+    assert seen.id in again
 
 
 def test_a_message_is_held_and_another_one_sent_twice(run: Warm) -> None:
