@@ -50,7 +50,7 @@ explore: $(VENV)/.run ## Visit every crash point of the scenario
 	$(CHAOSKIT) explore $(SCENARIO) $(RUNS_ON) $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not soak' $(ARGS)
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile -m 'not soak' $(ARGS)
 
 lint: $(VENV)/.dev ## Style, types and import contracts
 	$(BIN)/ruff check .

@@ -90,6 +90,7 @@ class Desk:
         await asyncio.to_thread(data_volumes.restore, volumes)
         loop = asyncio.get_running_loop()
         self._steps = MessageSteps([MessageStep.from_json(step) for step in steps], self._alive, self._broker_up)
+        self._tell("begun")
         if self._broker is not None:
             self._broker.begin(self._steps)
         self._station = Station(

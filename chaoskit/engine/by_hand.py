@@ -252,7 +252,7 @@ class Session:
                 raise UsageError(f"{program} was not started yet: the pipeline is still coming up")
             was_running = self.pipeline.hurts(program, restart=False)
             if was_running:
-                self.pipeline.runtime.terminate(program)
+                self.pipeline.runtime.terminate(program, for_good=True)
                 await self._until_down(program)
             if self._asked_to_end.is_set():
                 raise UsageError("the pipeline is going down")
@@ -280,7 +280,7 @@ class Session:
             return not self.pipeline.runtime.running(program) and self.pipeline.members[program].state != "up"
 
         if not await self.pipeline.wait_for(down, GRACE_S):
-            self.pipeline.runtime.kill(program)
+            self.pipeline.runtime.kill(program, for_good=True)
             if not await self.pipeline.wait_for(down, GRACE_S):
                 raise EnvironmentProblem(f"{program} does not die: the kernel holds it, perhaps on a disk that hangs")
 

@@ -1,6 +1,5 @@
 """The Compose backend: one project that is up for all runs of a command, assembled anew for each of them."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from chaoskit.engine.remote import RemoteConnections, RemoteTaps, message_steps
 from chaoskit.model.errors import EnvironmentProblem, UsageError
 from chaoskit.model.scenario import Scenario
 from chaoskit.runtime.base import Runtime
-from chaoskit.runtime.compose.archives import unpack
 from chaoskit.runtime.compose.breaking import Breaking
 from chaoskit.runtime.compose.link import Event
 from chaoskit.runtime.compose.runtime import ComposeRuntime
@@ -62,7 +60,8 @@ class ComposeBackend:
 
         runtime = ComposeRuntime(self._stack, stage.scenario, stage.run_dir, pipeline, taps, pipeline.lost)
         self._runtime, self._taps = runtime, taps
-        self._detach()
+        early: list[Event] = []
+        self._detach(early)
         await self._stack.mend_broker()
         await link.set_clock()
         await link.ask(
@@ -78,15 +77,23 @@ class ComposeBackend:
         # Programs that are being stopped still send, and nothing must be hurt that the next run needs.
         executor.at_stop = lambda: link.tell("cancel")
         pipeline.attach(self._with_judge(stage, runtime), connections if self._stack.has_broker else NoConnections())
+        for event in early:
+            hear(event)
 
-    def _detach(self) -> None:
-        """What happens between two runs (a service that is no program goes on talking to the broker) is no run's."""
+    def _detach(self, early: list[Event] | None = None) -> None:
+        """What happens between two runs (a service that is no program goes on talking to the broker) is no run's.
+
+        What comes behind the beginning of the next one is kept in `early`.
+        """
+
+        def hear_nothing(event: Event) -> None:
+            if event["event"] == "broken":
+                self._broken = event["reason"]
+            elif event["event"] == "begun" and early is not None:
+                self._stack.link.on_event = early.append
+
         self._stack.lost = lambda what, reason: None
-        self._stack.link.on_event = self._hear_nothing
-
-    def _hear_nothing(self, event: Event) -> None:
-        if event["event"] == "broken":
-            self._broken = event["reason"]
+        self._stack.link.on_event = hear_nothing
 
     def _with_judge(self, stage: Stage, runtime: ComposeRuntime) -> Runtime:
         """The runtime, with the command that judges beside it where the scenario has one."""
@@ -119,8 +126,7 @@ class ComposeBackend:
         # The command that judges shares the name of a directory, and has no place of its own.
         places = {name: place for name, place in found if place is not None}
         for name, place in places.items():
-            tar = await self._stack.archive(place.in_agent())
-            await asyncio.to_thread(unpack, tar, stage.run_dir / "data" / name)
+            await self._stack.fetch(place.in_agent(), stage.run_dir / "data" / name)
 
     async def close(self) -> None:
         await self._stack.close()

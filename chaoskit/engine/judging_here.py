@@ -60,11 +60,11 @@ class JudgingHere:
     def starts_again(self, program: str) -> bool:
         return self._at(program).starts_again(program)
 
-    def kill(self, program: str) -> None:
-        self._at(program).kill(program)
+    def kill(self, program: str, for_good: bool = False) -> None:
+        self._at(program).kill(program, for_good)
 
-    def terminate(self, program: str) -> None:
-        self._at(program).terminate(program)
+    def terminate(self, program: str, for_good: bool = False) -> None:
+        self._at(program).terminate(program, for_good)
 
     def pause(self, program: str) -> None:
         self._at(program).pause(program)

@@ -67,6 +67,11 @@ class Outages:
             self._link.tell("disconnect", program=program)
             self._do(self._without_network(program, for_s), program)
 
+    def undo_unless_begun(self, program: str) -> None:
+        """Let through what the agent began to hold back, when that came to nothing."""
+        if program not in self._cut_off:
+            self._link.tell("reconnect", program=program)
+
     async def _without_network(self, program: str, for_s: float) -> None:
         try:
             await self._containers.disconnect(program)

@@ -287,11 +287,11 @@ class Pipeline:
 
     def kill(self, program: str, restart: bool = True) -> None:
         if self.hurts(program, restart):
-            self.runtime.kill(program)
+            self.runtime.kill(program, for_good=not restart)
 
     def stop(self, program: str, restart: bool = True, grace_s: float = 10.0) -> None:
         if self.hurts(program, restart, grace_s):
-            self.runtime.terminate(program)
+            self.runtime.terminate(program, for_good=not restart)
 
     def pause(self, program: str, for_s: float) -> None:
         self.runtime.pause(program)

@@ -142,7 +142,7 @@ class RemoteConnections:
             "depths": self._on_depths,
             "fired": self._on_fired,
             "failed": lambda event: self._executor.failed(event["index"], event["reason"]),
-            "due": lambda event: self._executor.act_now(event["index"], event["point"]),
+            "due": self._on_due,
             "tap-failed": self._on_tap_failed,
             "broker": lambda event: self.outages.broker_answers(event["queues"]),
             "broken": lambda event: self._pipeline.lost("the agent", event["reason"]),
@@ -202,6 +202,14 @@ class RemoteConnections:
         if index in self._executor.outstanding:
             t_s = self._pipeline.now_s(event["t_s"])
             self._executor.call_fired(index, FaultFired(t_s, index, event["point"], detail=event.get("detail", "")))
+
+    def _on_due(self, event: Event) -> None:
+        index = event["index"]
+        self._executor.act_now(index, event["point"])
+        step = self._executor.plan.steps[index]
+        if _FIRST.get(step.fault) == "disconnect":
+            # The program may have died since the agent let nothing of it through.
+            self.outages.undo_unless_begun(step.target)
 
     def _contents(self) -> dict[str, int]:
         return {name: max(count, 0) for name, count in self._inside.items()}

@@ -39,6 +39,8 @@ def _problem(step: Step, scenario: Scenario, fault: Fault) -> tuple[str, str]:
         return "the broker has many queues: name one, such as {published: queue-1-2, nth: 2}", "at"
     if isinstance(step.at, AtCall) and step.at.op not in fault.operations:
         return f"{fault.name} does not happen at a {step.at.op} (but at: {', '.join(fault.operations)})", "at"
+    if scenario.restart == "engine" and step.options.get("restart") is False:
+        return "the engine starts again what dies (`restart: engine`), so that nothing stays dead", "restart"
     for name, value in step.options.items():
         if name not in fault.options:
             return f"{fault.name} has no such option (it has: {', '.join(fault.options) or 'none'})", name

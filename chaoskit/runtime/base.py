@@ -44,10 +44,10 @@ class Runtime(Protocol):
     def starts_again(self, program: str) -> bool:
         """Whether somebody else starts the program again, however it ends."""
 
-    def kill(self, program: str) -> None:
-        """SIGKILL every process of the program."""
+    def kill(self, program: str, for_good: bool = False) -> None:
+        """SIGKILL every process of the program; `for_good`, nobody but `start` may start it again."""
 
-    def terminate(self, program: str) -> None: ...
+    def terminate(self, program: str, for_good: bool = False) -> None: ...
 
     def pause(self, program: str) -> None: ...
 

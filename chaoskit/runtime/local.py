@@ -125,10 +125,10 @@ class LocalRuntime:
     def starts_again(self, program: str) -> bool:
         return False
 
-    def kill(self, program: str) -> None:
+    def kill(self, program: str, for_good: bool = False) -> None:
         self._signal(program, signal.SIGKILL)
 
-    def terminate(self, program: str) -> None:
+    def terminate(self, program: str, for_good: bool = False) -> None:
         self._signal(program, signal.SIGTERM)
 
     def pause(self, program: str) -> None:

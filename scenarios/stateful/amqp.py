@@ -147,10 +147,20 @@ def _channel(where: pika.ConnectionParameters) -> Iterator[BlockingChannel]:
         channel = connection.channel()
         channel.confirm_delivery()
         yield channel
-    finally:
-        # Closing is a courtesy: what was not acknowledged is redelivered either way.
-        with contextlib.suppress(Exception):
-            connection.close()
+    except SystemExit:
+        # SIGTERM may have come in the middle of a frame, or before the answer to a call: there is nothing sensible to
+        # say on this connection, which the end of the process closes.
+        raise
+    except BaseException:
+        _close(connection)
+        raise
+    _close(connection)
+
+
+def _close(connection: pika.BlockingConnection) -> None:
+    """Closing is a courtesy: what was not acknowledged is redelivered either way."""
+    with contextlib.suppress(Exception):
+        connection.close()
 
 
 def _connect(where: pika.ConnectionParameters) -> pika.BlockingConnection:

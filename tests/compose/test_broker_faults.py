@@ -154,6 +154,7 @@ def test_a_broker_that_a_run_left_down_is_there_for_the_next_one(client: docker.
     assert asyncio.run(ends()) == ["timeout", "complete"]
 
 
+@pytest.mark.soak
 def test_the_durable_file_alone_survives_its_broker(project: Callable[..., Project]) -> None:
     pipeline = project("stateful-durable", NUM_CHUNKS="200", EXPECTED_CHUNKS="200")
     up = pipeline.follow("up", "--build")

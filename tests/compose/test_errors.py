@@ -90,7 +90,6 @@ def test_a_service_that_never_becomes_healthy(chaoskit: Chaoskit) -> None:
     (chaoskit.directory / "bug" / "override.yaml").write_text(yaml.safe_dump(override))
     done = chaoskit("run", str(scenario), "--runtime", "compose")
     assert told(done) == "rabbitmq is unhealthy: its check says 'not today'"
-    assert done.took_s < 60
 
 
 @pytest.mark.soak

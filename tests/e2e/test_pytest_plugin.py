@@ -255,7 +255,9 @@ def test_an_interrupted_session_leaves_no_process(
 ) -> None:
     pytester.makepyfile(LONG)
     base = pytester.path / "base"
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={base}", f"-n{workers}"]
+    # Whoever starts these tests in the background of a shell has them ignore Ctrl-C.
+    python = ["env", "--default-signal=INT", sys.executable]
+    command = [*python, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={base}", f"-n{workers}"]
     with subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, text=True) as process:
         until(lambda: len(processes_below(base)) >= 3, "the programs of the run")
         process.send_signal(number)

@@ -1,10 +1,13 @@
 """The JUnit XML keeps to the grammar that Jenkins and pytest check by: elements, attributes, time stamps."""
 
+import os
 import re
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 from typing import Any
 
 import pytest
+import xmlschema
 
 from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.run import Coverage, Failed, Points, Report, Spot
@@ -88,6 +91,23 @@ def test_every_document_keeps_to_the_grammar_and_counts_right(make: Any, text: s
     for tag, attribute in {"failure": "failures", "error": "errors", "skipped": "skipped"}.items():
         assert suite.attrib[attribute] == count(suite, tag)
     assert all(case.attrib["name"] for case in suite.findall("testcase"))
+
+
+@pytest.fixture(scope="session")
+def pytests_own_schema() -> xmlschema.XMLSchema:
+    """The schema by which pytest checks its own output; it is in pytest's source archive, and in none of its wheels."""
+    path = os.environ.get("CHAOSKIT_JUNIT_SCHEMA")
+    if path is None:
+        pytest.skip("CHAOSKIT_JUNIT_SCHEMA names no copy of junit-10.xsd from pytest's source archive")
+    return xmlschema.XMLSchema(Path(path))
+
+
+@pytest.mark.parametrize("make", [report, exploration])
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_every_document_keeps_to_the_schema_of_pytest(
+    pytests_own_schema: xmlschema.XMLSchema, make: Any, text: str
+) -> None:
+    pytests_own_schema.validate(junit.render(make(text)))
 
 
 def test_a_finding_against_the_pipeline_is_a_failure_and_one_against_the_machine_an_error() -> None:

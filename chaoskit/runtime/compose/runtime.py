@@ -143,11 +143,11 @@ class ComposeRuntime:
 
     # --- signals ---
 
-    def kill(self, program: str) -> None:
-        self._signal(program, signal.SIGKILL)
+    def kill(self, program: str, for_good: bool = False) -> None:
+        self._signal(program, signal.SIGKILL, for_good)
 
-    def terminate(self, program: str) -> None:
-        self._signal(program, signal.SIGTERM)
+    def terminate(self, program: str, for_good: bool = False) -> None:
+        self._signal(program, signal.SIGTERM, for_good)
 
     def pause(self, program: str) -> None:
         # One that is paused already stays so, until the first of them is over.
@@ -161,16 +161,18 @@ class ComposeRuntime:
             self._paused.discard(program)
             self._act(program, "resuming", self._stack.client.api.unpause)
 
-    def _signal(self, program: str, number: int) -> None:
+    def _signal(self, program: str, number: int, for_good: bool) -> None:
         if number == signal.SIGKILL:
             # A frozen process does not die before it is thawed.
             self.resume(program)
         if self.running(program):
-            self._do(program, self._send(program, number), "signalling")
+            self._do(program, self._send(program, number, for_good), "signalling")
 
-    async def _send(self, program: str, number: int) -> None:
+    async def _send(self, program: str, number: int, for_good: bool) -> None:
         # What the engine kills it does not start again, so the signal comes from beside it where that is its part.
-        if not await self._front.signal(program, number):
+        if for_good:
+            self._started_at.pop(program, None)
+        if for_good or not await self._front.signal(program, number):
             await self._at_running(program, lambda container: self._stack.client.api.kill(container, number))
 
     def _act(self, program: str, doing: str, act: Callable[[str], object]) -> None:

@@ -20,6 +20,7 @@ from chaoskit.agent.wire import LAUNCHER, SOCKETS
 from chaoskit.model.errors import EnvironmentProblem
 from chaoskit.model.scenario import Scenario, as_text
 from chaoskit.runtime.compose import agent_files, clones, command, engine, healths, labels, leftovers, owners, project
+from chaoskit.runtime.compose.archives import unpack
 from chaoskit.runtime.compose.backing import Backing
 from chaoskit.runtime.compose.clones import Changes, Template
 from chaoskit.runtime.compose.link import AgentLink
@@ -222,14 +223,14 @@ class Stack:
         with engine.problems("removing a container"), contextlib.suppress(docker.errors.NotFound):
             await asyncio.to_thread(self._client.api.remove_container, container, v=True, force=True)
 
-    async def archive(self, path: str) -> bytes:
-        """A tar of a directory, as the agent sees it."""
+    async def fetch(self, path: str, destination: Path) -> None:
+        """Copy a directory, as the agent sees it, to this machine. Raises EnvironmentProblem."""
 
-        def read() -> bytes:
-            return b"".join(self._client.api.get_archive(self._agent, path)[0])
+        def copy() -> None:
+            unpack(self._client.api.get_archive(self._agent, path)[0], destination)
 
         with engine.problems(f"copying {path}"):
-            return await asyncio.to_thread(read)
+            await asyncio.to_thread(copy)
 
     # --- down ---
 
