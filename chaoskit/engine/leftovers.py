@@ -89,11 +89,15 @@ def _kill(process: Process) -> bool:
 
 def clean(dry_run: bool) -> list[str]:
     """Remove what dead chaoskits left (say what there is when `dry_run`): a line for each thing."""
-    return [*_kill_orphans(dry_run), *_remove_files(dry_run), *_remove_from_engine(dry_run)]
+    ended = _kill_orphans(dry_run)
+    return [*ended, *_remove_files(dry_run), *_remove_from_engine(dry_run, cut_off=bool(ended))]
 
 
-def _remove_from_engine(dry_run: bool) -> list[str]:
-    """What dead chaoskits left on the Docker engine; where there is no `docker` there can be nothing."""
+def _remove_from_engine(dry_run: bool, cut_off: bool) -> list[str]:
+    """What dead chaoskits left on the Docker engine; where there is no `docker` there can be nothing.
+
+    `cut_off`: a Compose of theirs may have been ended just now.
+    """
     if shutil.which("docker") is None:
         return []
     from chaoskit.runtime.compose import engine
@@ -105,7 +109,7 @@ def _remove_from_engine(dry_run: bool) -> list[str]:
     try:
         if dry_run:
             return [f"would remove {thing}" for thing in on_engine.orphans(client)]
-        return [f"removed {thing}" for thing in on_engine.remove_orphans(client)]
+        return [f"removed {thing}" for thing in on_engine.remove_orphans(client, cut_off)]
     finally:
         client.close()
 

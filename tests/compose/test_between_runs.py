@@ -28,6 +28,7 @@ while True:
 """
 
 
+@pytest.mark.soak
 def test_what_it_says_between_two_runs_is_in_no_journal_and_does_no_harm(chaoskit: Chaoskit, tmp_path: Path) -> None:
     original = bundled.scenarios_dir() / "stateful"
     # The image of the programs, by its name.

@@ -11,7 +11,7 @@ from chaoskit.runtime.compose.labels import OWNER, owner
 
 from .commands import Chaoskit, wait_until
 
-CHUNKS = 2000
+CHUNKS = 1000
 SERVICE = "com.docker.compose.service"
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("engine")]

@@ -241,6 +241,20 @@ def test_what_is_not_ours_is_not_touched(client: docker.DockerClient, run: Calla
     leftovers.remove_run(client, other.name)
 
 
+def test_what_shows_up_late_goes_away_too_when_its_maker_was_ended_in_the_middle(client: docker.DockerClient) -> None:
+    run = f"chaoskit-{secrets.token_hex(4)}"
+
+    def make() -> None:
+        client.api.create_volume(f"{run}-late", labels=labels.of_run(run, labels.owner()))
+
+    late = threading.Timer(0.6, make)
+    late.start()
+    removed = leftovers.remove_run(client, run, cut_off=True)
+    late.join()
+    assert [thing.name for thing in removed] == [f"{run}-late"]
+    assert leftovers.find(client, run) == []
+
+
 def test_what_cannot_be_removed_is_named(client: docker.DockerClient, run: Callable[..., Run]) -> None:
     made = run()
     made("create")

@@ -199,9 +199,10 @@ def test_children_that_a_program_leaves_behind_are_gone_afterwards(run: Any, emp
 
 ESCAPED_FLOOD = """
 import signal, subprocess, sys
-flood = "import sys\\nwhile True: sys.stdout.write('y' * 65536)"
-subprocess.Popen([sys.executable, "-c", flood], start_new_session=True)
+flood = "import sys\\nsys.stdin.read()\\nwhile True: sys.stdout.write('y' * 65536)"
+child = subprocess.Popen([sys.executable, "-c", flood], start_new_session=True, stdin=subprocess.PIPE)
 print("forked", flush=True)
+child.stdin.close()
 signal.pause()
 """
 

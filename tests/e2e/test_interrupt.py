@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-MOMENTS = 9
+MOMENTS = 6
 SOAK_MOMENTS = 60
 ARGS = ("run", "stateful", "--kills", "3", "--duplicates", "1", "--seed", "1")
 LINES = re.compile(r"interrupted|PASS|FAIL|ERROR|INCONCLUSIVE")

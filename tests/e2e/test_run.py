@@ -122,7 +122,7 @@ steps:
   - {delay: queue-1-2, at: {message: 3}, for_s: 0.1}
   - {stop: worker-2, at: {log: "Processing chunk 1 for client CLI2"}}
   - {cut: worker-3, at: {time_s: 0.3}}
-  - {pause: worker-2, at: {time_s: 0.2}, for_s: 0.1}
+  - {pause: worker-3, at: {time_s: 0.2}, for_s: 0.1}
 """
 
 

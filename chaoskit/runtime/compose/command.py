@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from chaoskit.model.errors import EnvironmentProblem, UsageError
 from chaoskit.runtime.compose import engine
+from chaoskit.runtime.compose.uncancelled import to_its_end
 from chaoskit.runtime.processes import MARK, owned
 
 _CONFIG_S = 60.0
@@ -174,17 +175,7 @@ async def _run(
 ) -> str:
     """What Compose wrote to its standard output, when it is no progress (`on_line` is None); raises _Failed."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            "docker",
-            "compose",
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**engine.environment(), **environment},
-            start_new_session=True,
-            limit=_LINE_BYTES,
-        )
+        process = await _started(arguments, environment)
     except OSError as e:
         raise EnvironmentProblem(f"{doing}: {engine.unavailable() or f'docker: {e.strerror}'}") from None
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
@@ -199,6 +190,28 @@ async def _run(
     if process.returncode != 0:
         raise _Failed(lines)
     return out
+
+
+async def _started(arguments: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            "docker",
+            "compose",
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**engine.environment(), **environment},
+            start_new_session=True,
+            limit=_LINE_BYTES,
+        )
+    )
+    try:
+        return await to_its_end(starting)
+    except asyncio.CancelledError:
+        # asyncio would end `docker` and not the plugin that it has started, which does the work.
+        await _end(starting.result())
+        raise
 
 
 async def _talk(process: asyncio.subprocess.Process, stdin: bytes, lines: deque[str], on_line: OnLine | None) -> str:

@@ -22,6 +22,8 @@ Kind = Literal["container", "network", "volume", "image"]
 _ORDER: tuple[Kind, ...] = ("container", "network", "volume", "image")
 _LIMIT_S = 45.0
 _AGAIN_S = 0.2
+# An engine goes on making what it was asked for when whoever asked is gone, and does not list it before it is made.
+_SETTLED_S = 1.5
 _AT_ONCE = 4
 _CONFLICT = (403, 409)
 # Compose writes it into the images that it builds.
@@ -55,23 +57,29 @@ def orphans(client: docker.DockerClient) -> list[Leftover]:
     return [thing for thing in find(client) if labels.is_gone(thing.owner)]
 
 
-def remove_run(client: docker.DockerClient, run: str, timeout_s: float = _LIMIT_S) -> list[Leftover]:
+def remove_run(
+    client: docker.DockerClient, run: str, cut_off: bool = False, timeout_s: float = _LIMIT_S
+) -> list[Leftover]:
     """Remove all that a run made; what it was. Also while something of it is still being made, or the engine restarts.
 
-    Raises EnvironmentProblem that names what could not be removed in `timeout_s`.
+    With `cut_off`, what made it was ended in the middle. Raises EnvironmentProblem that names what could not be removed
+    in `timeout_s`.
     """
-    return _remove(client, lambda: find(client, run), timeout_s)
+    return _remove(client, lambda: find(client, run), _SETTLED_S if cut_off else 0.0, timeout_s)
 
 
-def remove_orphans(client: docker.DockerClient, timeout_s: float = _LIMIT_S) -> list[Leftover]:
-    """Remove all that runs left behind whose chaoskit is gone; what it was. Raises as `remove_run` does."""
-    return _remove(client, lambda: orphans(client), timeout_s)
+def remove_orphans(client: docker.DockerClient, cut_off: bool = False, timeout_s: float = _LIMIT_S) -> list[Leftover]:
+    """Remove all that runs left behind whose chaoskit is gone; what it was. As `remove_run` does it."""
+    return _remove(client, lambda: orphans(client), _SETTLED_S if cut_off else 0.0, timeout_s)
 
 
-def _remove(client: docker.DockerClient, look: Callable[[], list[Leftover]], timeout_s: float) -> list[Leftover]:
-    """Look and remove until nothing is found: what is half made shows up late, what is in use is free soon."""
+def _remove(
+    client: docker.DockerClient, look: Callable[[], list[Leftover]], settled_s: float, timeout_s: float
+) -> list[Leftover]:
+    """Look and remove until nothing is found for a while: what is half made shows up late, what is in use is free."""
     removed: dict[Leftover, None] = {}
     deadline_s = time.monotonic() + timeout_s
+    quiet_since_s: float | None = None
     while True:
         problem = ""
         try:
@@ -84,7 +92,12 @@ def _remove(client: docker.DockerClient, look: Callable[[], list[Leftover]], tim
         except EnvironmentProblem as e:
             found, problem = [], str(e)
         if not found and not problem:
-            return list(removed)
+            quiet_since_s = quiet_since_s or time.monotonic()
+            if time.monotonic() - quiet_since_s >= settled_s:
+                return list(removed)
+            time.sleep(_AGAIN_S)
+            continue
+        quiet_since_s = None
         if time.monotonic() > deadline_s:
             raise EnvironmentProblem(problem or f"{found[0]} comes back after it was removed")
         if problem:

@@ -47,7 +47,7 @@ class Stack:
         self.notes: list[str] = []
         self._scenario, self._launcher, self._progress = scenario, launcher, on_progress
         self._agent = f"{self.name}-agent"
-        self._is_connected = False
+        self._is_connected = self._cut_off = False
         self._templates: dict[str, Template] = {}
         self._names: dict[str, str] = {}
         self._made = 0
@@ -129,6 +129,7 @@ class Stack:
         )
 
     async def _compose(self, *arguments: str, doing: str, timeout_s: float) -> None:
+        self._cut_off = True
         await command.compose(
             self.name,
             self._project.document,
@@ -139,6 +140,7 @@ class Stack:
             timeout_s=timeout_s,
             doing=doing,
         )
+        self._cut_off = False
 
     def _read_templates(self) -> None:
         with engine.problems("reading the containers"):
@@ -246,7 +248,7 @@ class Stack:
         if self._is_connected:
             self._is_connected = False
             try:
-                await asyncio.to_thread(leftovers.remove_run, self._client, self.name)
+                await asyncio.to_thread(leftovers.remove_run, self._client, self.name, self._cut_off)
             finally:
                 self._client.close()
 
