@@ -81,6 +81,7 @@ def test_durable_queues_survive_a_kill_and_a_restart_of_the_broker(chaoskit: Cha
     assert stopped.t_s - restart["t_s"] < 25
 
 
+@pytest.mark.soak
 def test_queues_that_are_not_durable_are_lost_with_their_messages_and_the_run_fails(chaoskit: Chaoskit) -> None:
     done = run(chaoskit, "stateful", DELAY, {"broker-kill": "broker", "at": WHEN_ALL_ARE_SENT, "for_s": 0})
     assert (done.code, outcomes(done)) == (1, {"MISSING"}), done.text

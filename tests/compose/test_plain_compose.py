@@ -83,6 +83,7 @@ def test_a_stateful_worker_killed_by_hand_goes_on_where_it_was(project: Make) ->
     assert pipeline.wait_until_exited("test-runner") == 0
 
 
+@pytest.mark.soak
 def test_a_partition_worker_killed_by_hand_writes_every_row_once(project: Make) -> None:
     pipeline = project("partition-writes", NUM_PARTITIONS="10", NUM_CHUNKS="100")
     killed_while_chunks_flow(pipeline, "from chunk TEST00000005")

@@ -70,6 +70,7 @@ def test_a_run_on_compose_is_replayed_there(chaoskit: Chaoskit) -> None:
     assert (again.report["runtime"], again.points) == ("compose", found.points)
 
 
+@pytest.mark.soak
 def test_a_planted_bug_is_red_with_the_same_plan_on_both(chaoskit: Chaoskit) -> None:
     """The worker forgets at its start the clients that are ready, so a kill between write and publish loses one."""
     scenario = str(planted("stateful/s07_recovery_deletes_ready.py", chaoskit.directory / "bug"))

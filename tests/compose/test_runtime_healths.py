@@ -30,6 +30,7 @@ def test_what_is_seldom_or_off_or_has_a_start_of_its_own_stays(fields: dict[str,
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.soak
 def test_the_broker_of_a_run_is_healthy_and_is_left_alone_then(client: docker.DockerClient, chaoskit: Chaoskit) -> None:
     if tuple(map(int, str(client.api.api_version).split("."))) < (1, 44):
         pytest.skip("this engine knows no interval for the start")

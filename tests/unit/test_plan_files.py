@@ -178,6 +178,14 @@ def test_only_a_step_that_recurs_may_name_several_programs() -> None:
     assert parse("steps: [{kill: 'worker-[12],worker-2', at: {mean: 10s}}]").steps[0].at == AtIntervals(mean_s=10)
 
 
+def test_nothing_stays_dead_where_the_engine_starts_it_again() -> None:
+    scenario = bundled.find("go-worker-compose")
+    at = parse_trigger({"time_s": 1.0}, "totals")
+    check_plan(Plan(0, (Step("kill", "totals", at, {"restart": True}),)), scenario, TABLE)
+    with pytest.raises(UsageError, match=r"step 1 of the plan, restart: the engine starts again what dies"):
+        check_plan(Plan(0, (Step("kill", "totals", at, {"restart": False}),)), scenario, TABLE)
+
+
 @given(st.builds(Plan, st.integers(-(2**62), 2**62), st.lists(steps, max_size=4).map(tuple)))
 def test_a_plan_that_is_dumped_is_read_back_as_it_was(plan: Plan) -> None:
     assert plans.parse(sources.parse(plans.dump(plan), "dumped"), NAMES) == plan
