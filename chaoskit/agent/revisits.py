@@ -39,8 +39,8 @@ class Revisits:
     def __init__(self) -> None:
         self._hurt: list[_Hurt] = []
 
-    def file_of(self, report: Report, data: Path) -> dict[str, Any]:
-        """The file that a Call changed, as it is while the call is answered, when an earlier life was hurt at it.
+    def file_of(self, report: Report, data: Path) -> list[dict[str, Any]]:
+        """The file that a Call changed, as it is while the call is answered, once for each place of an earlier hurt.
 
         With fields for the wire: `offset`, `file_bytes` and `data` (base64), the last two missing when it is gone.
         Empty for every other report.
@@ -51,10 +51,13 @@ class Revisits:
             offset = max(0, report.file_bytes - len(report.tail or b""))
             self._hurt.append(_Hurt(report.program, path, report.life, offset))
         elif isinstance(event, Call):
-            for hurt in self._hurt:
-                if (hurt.program, hurt.path) == (report.program, event.path) and hurt.life < report.life:
-                    return _as_fields(hurt.offset, read_below(data, hurt.path, hurt.offset))
-        return {}
+            offsets = self._offsets(report.program, event.path, report.life)
+            return [_as_fields(offset, read_below(data, event.path, offset)) for offset in offsets]
+        return []
+
+    def _offsets(self, program: str, path: str, life: int) -> list[int]:
+        hurt_before = [hurt for hurt in self._hurt if (hurt.program, hurt.path) == (program, path) and hurt.life < life]
+        return sorted({hurt.offset for hurt in hurt_before})
 
 
 def _as_fields(offset: int, found: tuple[int, bytes] | None) -> dict[str, Any]:

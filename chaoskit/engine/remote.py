@@ -44,8 +44,8 @@ class RemoteTaps:
     ) -> None:
         self._link, self._places, self._targets = link, places, targets
         self._programs = pipeline.scenario.programs
-        # What the agent read of a file at the call that is told of; after the run, whoever has the files.
-        self._later: Event = {}
+        # What the agent read of a file at the call that is told of, by offset; after the run, whoever has the files.
+        self._later: dict[int, Event] = {}
         self._home: Path | None = None
         self._data_name = pipeline.scenario.data_name
         self._aftermath = Aftermath(self._read, pipeline.emit, pipeline.now_s)
@@ -62,7 +62,7 @@ class RemoteTaps:
 
     def hear(self, event: Event) -> None:
         """A report of the agent's station."""
-        self._later = event["later"]
+        self._later = {found["offset"]: found for found in event["later"]}
         self._liaison.hear(tap.Report.from_json(event["report"]))
 
     def came_home(self, data: Path) -> None:
@@ -73,9 +73,8 @@ class RemoteTaps:
     def _read(self, program: str, path: str, offset: int) -> tuple[int, bytes] | None:
         if self._home is not None:
             return read_below(self._home / self._data_name(program), path, offset)
-        if "data" not in self._later:
-            return None
-        return int(self._later["file_bytes"]), base64.b64decode(self._later["data"])
+        found = self._later.get(offset, {})
+        return (int(found["file_bytes"]), base64.b64decode(found["data"])) if "data" in found else None
 
     def _lose(self, program: str) -> None:
         """The power was cut when the last life ended; the agent does this before it prepares the next one."""

@@ -51,6 +51,7 @@ class Stack:
         self._templates: dict[str, Template] = {}
         self._names: dict[str, str] = {}
         self._made = 0
+        self._fetching = asyncio.Lock()
 
     @property
     def client(self) -> docker.DockerClient:
@@ -231,8 +232,10 @@ class Stack:
         def copy() -> None:
             unpack(self._client.api.get_archive(self._agent, path)[0], destination)
 
-        with engine.problems(f"copying {path}"):
-            await asyncio.to_thread(copy)
+        # Two at once would unpack into the same place; one that nobody waits for any more is over before the next.
+        async with self._fetching:
+            with engine.problems(f"copying {path}"):
+                await in_thread(copy)
 
     # --- down ---
 
