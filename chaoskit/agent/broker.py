@@ -157,6 +157,14 @@ class Broker:
         self._steps = steps
         self._is_whole.set()
 
+    def connected(self, program: str) -> bool:
+        """Whether the program has a connection through to the broker."""
+        return program in self._proxies and self._proxies[program].connected
+
+    def is_cut_off(self, program: str) -> bool:
+        """Whether the program is without a network already."""
+        return program in self._proxies and self._proxies[program].cut_off
+
     def cut(self, program: str) -> None:
         """Break the program's connections."""
         if program in self._proxies:

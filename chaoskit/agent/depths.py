@@ -123,15 +123,19 @@ class Depths:
         return None if depths is None else {queue: depth[0] + depth[1] for queue, depth in depths.items()}
 
     async def forget(self) -> None:
-        """Delete every queue that was noticed: the next run finds an empty broker."""
+        """Delete every queue that was noticed: the next run finds an empty broker. Raises OSError."""
+        refused: list[str] = []
 
         async def delete(inquirer: Inquirer) -> Mapping[str, list[int]]:
             for queue in sorted(self._queues):
-                await inquirer.delete_queue(queue)
+                reason = await inquirer.delete_queue(queue)
+                refused.extend([f"{queue} cannot be emptied for the next run: {reason}"] if reason else [])
             return {}
 
         if self._queues and await self.ask(delete) is None:
             raise OSError("the broker does not answer")
+        if refused:
+            raise OSError(refused[0])
         self._queues.clear()
 
     def _disconnect(self) -> None:

@@ -89,7 +89,7 @@ class Desk:
             await self._broker.reset()
         await asyncio.to_thread(data_volumes.restore, volumes)
         loop = asyncio.get_running_loop()
-        self._steps = MessageSteps([MessageStep.from_json(step) for step in steps], self._alive, self._broker_up)
+        self._steps = MessageSteps([MessageStep.from_json(step) for step in steps], self._alive, self._there)
         self._tell("begun")
         if self._broker is not None:
             self._broker.begin(self._steps)
@@ -141,6 +141,8 @@ class Desk:
 
         The `others` share the directory: they stand still meanwhile, so that they see no half of it.
         """
+        if program in self._early:
+            raise OSError(f"the power loss of {program} could not be played: the engine had started it again already")
         stopped = [other for other in others if self._signal(other, signal.SIGSTOP)]
         try:
             return self._station is not None and self._station.lose(program)
@@ -220,8 +222,12 @@ class Desk:
     def _alive(self, program: str) -> bool:
         return program in self._pidfds
 
-    def _broker_up(self) -> bool:
-        return self._broker is not None and self._broker.is_up
+    def _there(self, step: MessageStep) -> bool:
+        if not step.first or self._broker is None:
+            return not step.first
+        if step.first == "cut":
+            return self._broker.connected(step.target)
+        return self._broker.is_up if step.first != "disconnect" else not self._broker.is_cut_off(step.target)
 
     def _arrived(self, program: str, listener_fd: int) -> None:
         """A launcher has come. One that the engine started before we were told waits until we are."""

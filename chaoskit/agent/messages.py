@@ -61,16 +61,23 @@ class Decision(NamedTuple):
 
 
 class MessageSteps:
-    """The steps that have not happened yet. `alive` says whether a program is running, `broker_up` the broker."""
+    """The steps that have not happened yet.
+
+    `alive` says whether a program is running, `there` whether what else a step hurts (the broker, a connection, a
+    network) is there and not being hurt already.
+    """
 
     def __init__(
-        self, steps: list[MessageStep], alive: Callable[[str], bool], broker_up: Callable[[], bool] = lambda: True
+        self,
+        steps: list[MessageStep],
+        alive: Callable[[str], bool],
+        there: Callable[[MessageStep], bool] = lambda step: True,
     ) -> None:
         self._waiting = {step.index: step for step in steps}
-        self._alive, self._broker_up = alive, broker_up
+        self._alive, self._there = alive, there
 
     def _is_there(self, step: MessageStep) -> bool:
-        return self._broker_up() if step.first in _ON_BROKER else self._alive(step.target)
+        return (step.first in _ON_BROKER or self._alive(step.target)) and self._there(step)
 
     def cancel(self) -> None:
         """None of them is to happen any more."""

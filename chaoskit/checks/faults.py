@@ -20,10 +20,26 @@ def records(events: Sequence[AnyEvent], plan: Plan) -> list[FaultRecord]:
     found = []
     for i, step in enumerate(plan.steps):
         times = fired.get(i, []) if isinstance(step.at, AtIntervals) else fired.get(i, [])[:1]
-        found += [_fired(step, events[position:], plan) for position in times]
-        if not times:
-            found.append(_unfired(step, failed.get(i), events))
+        struck = [position for position in times if not _came_too_late(step, events[position:])]
+        found += [_fired(step, events[position:], plan) for position in struck]
+        if not struck:
+            late = _came_too_late(step, events[times[-1] :]) if times else ""
+            found.append(_unfired(step, failed.get(i) or late, events))
     return found
+
+
+def _came_too_late(step: Step, events: Sequence[AnyEvent]) -> str:
+    """How the target ended by itself, when that was before the signal which the head of `events` tells of; or ''.
+
+    What the tap kills it holds, so that this cannot happen to it.
+    """
+    event = events[0]
+    if step.fault != "kill" or isinstance(step.at, AtCall) or not isinstance(event, FaultFired):
+        return ""
+    target = event.target or step.target
+    ends = (event for event in events if isinstance(event, ProgramExited) and event.program == target)
+    end = next(ends, None)
+    return "" if end is None or end.hurt else f"{target} had just ended by itself with code {end.code}"
 
 
 def _fired(step: Step, events: Sequence[AnyEvent], plan: Plan) -> FaultRecord:

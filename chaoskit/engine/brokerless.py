@@ -26,6 +26,12 @@ class NoConnections:
     def queues(self) -> Mapping[str, Depth]:
         return {}
 
+    def connected(self, program: str) -> bool:
+        return False
+
+    def cut_off(self, program: str) -> bool:
+        return False
+
     def cut(self, program: str) -> None:
         """There is no connection."""
 

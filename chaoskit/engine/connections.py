@@ -159,6 +159,12 @@ class LocalConnections:
     def queues(self) -> Mapping[str, Depth]:
         return {name: Depth(q.ready, q.unacked, q.consumers) for name, q in self._broker.queues().items()}
 
+    def connected(self, program: str) -> bool:
+        return self._proxies[program].connected
+
+    def cut_off(self, program: str) -> bool:
+        return self._proxies[program].cut_off
+
     def cut(self, program: str) -> None:
         self._proxies[program].cut()
 

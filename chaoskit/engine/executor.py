@@ -60,7 +60,21 @@ class Executor:
 
     def _is_there(self, step: Step) -> bool:
         """Whether what the step is to hurt is up, and not being hurt already."""
-        return self.pipeline.connections.broker_up() if self._is_on_broker(step) else self.pipeline.alive(step.target)
+        return not self._missing(step)
+
+    def _missing(self, step: Step) -> str:
+        """What there ought to be for the step and is not, or is hurt already; empty when all is there."""
+        connections = self.pipeline.connections
+        if self._is_on_broker(step):
+            return "" if connections.broker_up() else f"{step.target} was not running"
+        if not self.pipeline.alive(step.target):
+            return f"{step.target} was not running"
+        breaks = self._table[step.fault].breaks
+        if breaks == "connection" and not connections.connected(step.target):
+            return f"{step.target} had no connection to the broker"
+        if breaks == "network" and connections.cut_off(step.target):
+            return f"{step.target} was without a network already"
+        return ""
 
     def call_steps(self) -> list[tuple[int, Step]]:
         """The steps that the tap has to carry out."""
@@ -155,7 +169,9 @@ class Executor:
         fault = self._table[step.fault]
         if fault.kills:
             grace_s = float(fault.option(step, "grace_s")) if "grace_s" in fault.options else None
-            self.pipeline.hurts(step.target, bool(step.options.get("restart", True)), grace_s)
+            # A tap kills a process that it holds; a signal at a message may come after the program's own end.
+            late = grace_s is None and not isinstance(step.at, AtCall)
+            self.pipeline.hurts(step.target, bool(step.options.get("restart", True)), grace_s, may_be_late=late)
         self.pipeline.emit(fired)
 
     def failed(self, i: int, reason: str) -> None:
@@ -175,8 +191,8 @@ class Executor:
         act = self._table[step.fault].act
         if i not in self.outstanding or act is None:
             return
-        if not self._is_there(step):
-            self.failed(i, f"{step.target} was not running at {point}")
+        if missing := self._missing(step):
+            self.failed(i, f"{missing} at {point}")
             return
         act(step, self.pipeline)
         self._fired(i, point)

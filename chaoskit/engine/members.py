@@ -26,6 +26,7 @@ class Member:
     life: int = -1
     hurt: bool = False
     stay_dead: bool = False
+    hurt_if_killed: bool = False
     consumed: bool = False
     crashes: int = 0
     began_at: float = 0.0

@@ -49,6 +49,10 @@ class Outages:
         self._left: dict[str, int] = {}
         self.of_broker = False
 
+    def cut_off(self, program: str) -> bool:
+        """Whether the program's network is away."""
+        return program in self._cut_off
+
     def any(self) -> bool:
         """Whether the broker or a network is away."""
         return self.of_broker or bool(self._cut_off)

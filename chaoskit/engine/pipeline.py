@@ -25,6 +25,8 @@ from chaoskit.model.scenario import Scenario, start_order
 from chaoskit.runtime.base import Runtime
 
 _JOURNALED_LINES = 20_000
+# How a program ends that was killed: by the signal, or (a shell or an init process) with the code that stands for it.
+_KILLED = (-9, 128 + 9)
 # A program that ends because its broker or its network is away is started again in this rhythm, and never given up.
 _BACKOFF_WITHOUT_BROKER_S = 0.5
 EventSink = Callable[[AnyEvent], None]
@@ -58,6 +60,12 @@ class Connections(Protocol):
 
     def queues(self) -> Mapping[str, Depth]:
         """Every queue of the broker."""
+
+    def connected(self, program: str) -> bool:
+        """Whether the program has a connection to the broker."""
+
+    def cut_off(self, program: str) -> bool:
+        """Whether the program is without a network."""
 
     def cut(self, program: str) -> None: ...
 
@@ -151,6 +159,8 @@ class Pipeline:
         member.dies(self.now_s())
         if program in self._graces:
             self._graces.pop(program).cancel()
+        if member.hurt_if_killed and code not in _KILLED:
+            member.hurt = False
         hurt = member.hurt
         member.state = self._state_after_exit(member, code)
         self.emit(ProgramExited(self.now_s(), program, life, code, hurt, self.stopping))
@@ -275,18 +285,23 @@ class Pipeline:
         """Whether a life is running that nothing has ended yet."""
         return self.runtime.running(program) and not self.members[program].hurt
 
-    def hurts(self, program: str, restart: bool = True, grace_s: float | None = None) -> bool:
-        """Note that chaoskit is about to end this life, by force after `grace_s`; whether there is one to end."""
+    def hurts(
+        self, program: str, restart: bool = True, grace_s: float | None = None, may_be_late: bool = False
+    ) -> bool:
+        """Note that chaoskit is about to end this life, by force after `grace_s`; whether there is one to end.
+
+        `may_be_late`: by a SIGKILL that may find it at its end; how it ended then shows whether it was hurt.
+        """
         member = self.members[program]
         if not self.alive(program):
             return False
-        member.hurt, member.stay_dead = True, not restart
+        member.hurt, member.stay_dead, member.hurt_if_killed = True, not restart, may_be_late
         if grace_s is not None:
             self._graces[program] = asyncio.get_running_loop().call_later(grace_s, self.runtime.kill, program)
         return True
 
     def kill(self, program: str, restart: bool = True) -> None:
-        if self.hurts(program, restart):
+        if self.hurts(program, restart, may_be_late=True):
             self.runtime.kill(program, for_good=not restart)
 
     def stop(self, program: str, restart: bool = True, grace_s: float = 10.0) -> None:

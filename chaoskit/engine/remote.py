@@ -123,6 +123,7 @@ class RemoteConnections:
         self._pipeline, self._executor, self._link = pipeline, executor, link
         self.outages = Outages(pipeline, link, containers, self._contents)
         self._consumers: dict[str, list[str]] = {}
+        self._links: Counter[str] = Counter()
         self._queues: dict[str, Depth] = {}
         self._consumed: set[str] = set()
         # How many messages each queue holds: what the broker said last, and what has happened since then.
@@ -174,6 +175,7 @@ class RemoteConnections:
         self._fresh = False
         program, kind, detail = event["program"], event["kind"], event["detail"]
         self._consumers[program] = event["consumers"]
+        self._links[program] += {"connected": 1, "disconnected": -1}.get(kind, 0)
         if kind == "refused":
             self._pipeline.lost("broker", detail)
         elif kind == "copy-lost":
@@ -243,6 +245,12 @@ class RemoteConnections:
 
     def queues(self) -> Mapping[str, Depth]:
         return self._queues
+
+    def connected(self, program: str) -> bool:
+        return self._links[program] > 0
+
+    def cut_off(self, program: str) -> bool:
+        return self.outages.cut_off(program)
 
     def cut(self, program: str) -> None:
         self._link.tell("cut", program=program)

@@ -81,7 +81,8 @@ class Option:
 class Fault:
     """One row of the table of faults. `operations` are the system calls at which it makes sense.
 
-    `messages`: it hurts messages or connections, so there has to be a broker.
+    `messages`: it hurts messages or connections, so there has to be a broker. `breaks` is what of the target has to be
+    there for it, beside the target itself.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Fault:
     on_message: Callable[[Step], MessageAction] | None = None
     kills: bool = False
     messages: bool = False
+    breaks: Literal["", "connection", "network"] = ""
 
     def option(self, step: Step, name: str) -> Scalar:
         """The value of an option in a step, or its default."""

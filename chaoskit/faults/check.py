@@ -41,6 +41,8 @@ def _problem(step: Step, scenario: Scenario, fault: Fault) -> tuple[str, str]:
         return f"{fault.name} does not happen at a {step.at.op} (but at: {', '.join(fault.operations)})", "at"
     if scenario.restart == "engine" and step.options.get("restart") is False:
         return "the engine starts again what dies (`restart: engine`), so that nothing stays dead", "restart"
+    if scenario.restart == "engine" and fault.name == "power-loss":
+        return "the engine may start the program again before the loss was played (`restart: engine`)", fault.name
     for name, value in step.options.items():
         if name not in fault.options:
             return f"{fault.name} has no such option (it has: {', '.join(fault.options) or 'none'})", name

@@ -16,4 +16,5 @@ FAULT = Fault(
     triggers=(AtLog, AtMessage, AtTime, AtIntervals),
     act=_act,
     messages=True,
+    breaks="connection",
 )

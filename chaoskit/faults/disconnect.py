@@ -22,4 +22,5 @@ FAULT = Fault(
     options={"for_s": Option(float, 1.0, "seconds until it has its network again")},
     act=_act,
     messages=True,
+    breaks="network",
 )

@@ -13,6 +13,8 @@ from pamqp import base, commands
 
 from chaoskit.proxy.client import CHANNEL, Client, Handler
 
+_NOT_FOUND, _RESOURCE_LOCKED = 404, 405
+
 
 class Depth(NamedTuple):
     """Messages that are ready, and consumers, of one queue."""
@@ -30,6 +32,7 @@ class Inquirer(Client):
         super().__init__(user, password, virtual_host)
         self._answer: asyncio.Future[base.Frame | None] | None = None
         self._open = False
+        self._refusal = (0, "")
 
     async def depth(self, queue: str) -> Depth | None:
         """How full a queue is; None when it does not exist or is exclusive to somebody. Raises ClientError."""
@@ -38,9 +41,15 @@ class Inquirer(Client):
             return Depth(answer.message_count or 0, answer.consumer_count or 0)
         return None
 
-    async def delete_queue(self, queue: str) -> None:
-        """Delete a queue; one that is not there is no error. Raises ClientError."""
-        await self._ask(commands.Queue.Delete(queue=queue))
+    async def delete_queue(self, queue: str) -> str:
+        """Delete a queue, or empty it when that is all that is allowed; why not, or "". Raises ClientError."""
+        for way in (commands.Queue.Delete(queue=queue), commands.Queue.Purge(queue=queue)):
+            if await self._ask(way) is not None:
+                return ""
+            # An exclusive queue goes with its connection, which is at its end.
+            if self._refusal[0] in (_NOT_FOUND, _RESOURCE_LOCKED):
+                return ""
+        return self._refusal[1]
 
     async def delete_exchange(self, exchange: str) -> None:
         """Delete an exchange; one that is not there is no error. Raises ClientError."""
@@ -69,8 +78,10 @@ class Inquirer(Client):
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(method if isinstance(method, base.Frame) else None)
 
-    def _channel_closed(self, _: object) -> None:
+    def _channel_closed(self, method: object) -> None:
         self._open = False
+        assert isinstance(method, commands.Channel.Close)
+        self._refusal = (method.reply_code or 0, method.reply_text or "")
         self._send(commands.Channel.CloseOk(), CHANNEL)
         self._answered(None)
 
@@ -83,5 +94,6 @@ Inquirer.HANDLERS = {
     commands.Channel.Close: Inquirer._channel_closed,
     commands.Queue.DeclareOk: Inquirer._answered,
     commands.Queue.DeleteOk: Inquirer._answered,
+    commands.Queue.PurgeOk: Inquirer._answered,
     commands.Exchange.DeleteOk: Inquirer._answered,
 }

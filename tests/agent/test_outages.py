@@ -74,7 +74,7 @@ def test_an_open_port_alone_is_no_answer() -> None:
 def test_a_step_on_the_broker_waits_for_a_broker_that_is_up() -> None:
     up = False
     step = MessageStep(0, "published", "q", 1, "broker", first="kill-broker")
-    steps = MessageSteps([step], lambda program: False, lambda: up)
+    steps = MessageSteps([step], lambda program: False, lambda step: up)
     first, second = (Seen("published", "test-runner", "q", nth) for nth in (1, 2))
     assert steps.decide(first).due == ()
     up = True

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pika
 import pytest
+from pamqp import base
 
 from chaoskit.broker.server import EmbeddedBroker
 from chaoskit.proxy import ClientError, Depth, Inquirer
@@ -62,6 +63,28 @@ def test_a_deleted_queue_is_gone() -> None:
         inquirer = await Inquirer.connect(("127.0.0.1", port), "guest", "guest", "/")
         await inquirer.delete_queue("q")
         assert await inquirer.depth("q") is None
+        inquirer.close()
+
+    _with_broker(work)
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"), [((403, 0), ""), ((404, 403), ""), ((403, 403), "ACCESS_REFUSED"), ((405, 403), "")]
+)
+def test_a_queue_that_may_not_be_deleted_is_emptied_or_the_refusal_is_told(codes: tuple[int, int], said: str) -> None:
+    """Of the two refusals 0 is none. The answers are made up: the embedded broker refuses nothing to a login."""
+
+    async def work(port: int) -> None:
+        inquirer = await Inquirer.connect(("127.0.0.1", port), "guest", "guest", "/")
+        answers = iter(codes)
+
+        async def ask(question: base.Frame) -> base.Frame | None:
+            code = next(answers)
+            inquirer._refusal = (code, "ACCESS_REFUSED")
+            return None if code else question
+
+        inquirer._ask = ask  # type: ignore[method-assign]
+        assert await inquirer.delete_queue("q") == said
         inquirer.close()
 
     _with_broker(work)

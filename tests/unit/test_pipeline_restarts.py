@@ -30,7 +30,7 @@ class _Containers:
     def starts_again(self, program: str) -> bool:
         return self.always
 
-    def kill(self, program: str) -> None:
+    def kill(self, program: str, for_good: bool = False) -> None:
         """Nothing runs."""
 
     terminate = pause = resume = kill

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from chaoskit.model.errors import EnvironmentProblem, UsageError
 from chaoskit.runtime.compose import engine
-from chaoskit.runtime.compose.uncancelled import to_its_end
+from chaoskit.runtime.compose.uncancelled import to_its_end, together
 from chaoskit.runtime.processes import MARK, owned
 
 _CONFIG_S = 60.0
@@ -61,7 +61,9 @@ async def resolve(files: Files, environment: Mapping[str, str]) -> dict[str, Any
         if not path.is_file():
             raise UsageError(f"{path}: there is no such file; mend `compose` in the scenario")
     all_on = files._replace(profiles=("*",))
-    started, everything = await asyncio.gather(_config(files, environment), _config_or_none(all_on, environment))
+    # A gather of asyncio's would not wait for the second Compose when the first one is interrupted.
+    started, everything = await together(_config(files, environment), _config_or_none(all_on, environment))
+    assert started is not None
     # A service that is off may be in a state that Compose refuses: then it is as if it were not there.
     document: dict[str, Any] = everything or started
     for name in started["services"]:

@@ -32,11 +32,11 @@ async def in_thread(call: Callable[P, T], /, *arguments: P.args, **named: P.kwar
     return await to_its_end(asyncio.to_thread(call, *arguments, **named))
 
 
-async def together(*works: Awaitable[object]) -> None:
-    """Wait for all of `works`. When one fails, or this is cancelled, the others are cancelled, and waited for."""
+async def together(*works: Awaitable[T]) -> list[T]:
+    """What `works` give. When one fails, or this is cancelled, the others are cancelled, and waited for."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
-        await asyncio.gather(*tasks)
+        return await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
