@@ -20,6 +20,7 @@ from chaoskit.checks import judge
 from chaoskit.engine import assess, drawing, rundir, wiring
 from chaoskit.engine.backends import RuntimeName, opened
 from chaoskit.engine.conduct import Limits
+from chaoskit.engine.holding import held
 from chaoskit.engine.interrupts import interruptible
 from chaoskit.engine.lab import Outcome, Task
 from chaoskit.engine.labs import Labs
@@ -327,6 +328,7 @@ def _same_exploration(wish: Wish, run_dir: RunDir) -> None:
 @contextlib.contextmanager
 def _leaving_nothing(run_dir: RunDir) -> Iterator[None]:
     try:
-        yield
+        with held(run_dir.path):
+            yield
     finally:
         kill_marked(str(run_dir.path.resolve()))

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from chaoskit.engine import control, rundir, upfile
+from chaoskit.engine.holding import is_held
 from chaoskit.model.errors import EnvironmentProblem, UsageError
 from chaoskit.runtime.compose import bridge
 from chaoskit.runtime.processes import MARK, OWNER, identity, marked, variables_of
@@ -184,6 +185,10 @@ def check_idle() -> None:
     for process in processes():
         if not process.orphan and Path(process.run).is_relative_to(here):
             raise UsageError(f"a run of this directory is still going on ({process.program}, pid {process.pid})")
+    for name in run_names():
+        # Programs in containers are no processes of this machine, and between two lives there are none.
+        if is_held(rundir.home() / "runs" / name):
+            raise UsageError(f"a run of this directory is still going on ({name})")
 
 
 def remove_runs() -> None:

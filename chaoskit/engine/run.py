@@ -14,6 +14,7 @@ from chaoskit.checks import judge
 from chaoskit.engine import assess, drawing, rundir, wiring
 from chaoskit.engine.backends import Backend, RuntimeName, opened
 from chaoskit.engine.conduct import Limits
+from chaoskit.engine.holding import held
 from chaoskit.engine.once import Setup, run_once
 from chaoskit.engine.rundir import RunDir
 from chaoskit.faults import TABLE, check_plan
@@ -159,7 +160,8 @@ def _saved(run_dir: RunDir, report: Report) -> Report:
 def _leaving_nothing(run_dir: RunDir, keep: bool) -> Iterator[None]:
     """Whatever happens inside, no process of the run is left afterwards, nor the data of the control run."""
     try:
-        yield
+        with held(run_dir.path):
+            yield
     finally:
         for directory in (run_dir.control.path, run_dir.path):
             kill_marked(str(directory.resolve()))

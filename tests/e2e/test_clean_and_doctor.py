@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from chaoskit.engine.holding import held, is_held
 from chaoskit.runtime.processes import identity, marked
 
 WITHIN_S = 60.0
@@ -119,6 +120,25 @@ def test_clean_leaves_a_living_pipeline_alone(directory: Path) -> None:
     assert "`chaoskit down` first" in refused.stderr
     assert processes(directory) == before
     assert json.loads(chaoskit(directory, "ps", "--json").stdout)["programs"][0]["state"] == "up"
+
+
+def test_all_leaves_a_run_alone_that_is_going_on_and_has_no_process_here(directory: Path) -> None:
+    going_on = directory / ".chaoskit" / "runs" / "now"
+    going_on.mkdir(parents=True)
+    with held(going_on):
+        refused = chaoskit(directory, "clean", "--all", "--yes")
+    assert refused.returncode == 2
+    assert "a run of this directory is still going on (now)" in refused.stderr
+    assert going_on.is_dir()
+    assert chaoskit(directory, "clean", "--all", "--yes").returncode == 0
+    assert not going_on.exists()
+
+
+def test_a_run_holds_its_directory(directory: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-m", "chaoskit", "run", "stateful"], cwd=directory)
+    until(lambda: any(map(is_held, (directory / ".chaoskit" / "runs").glob("*"))), "a held run")
+    assert process.wait(WITHIN_S) == 0
+    assert not any(map(is_held, (directory / ".chaoskit" / "runs").glob("*")))
 
 
 def test_all_removes_the_saved_runs_and_asks_first(directory: Path) -> None:
