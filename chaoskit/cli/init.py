@@ -68,6 +68,7 @@ def init(
       chaoskit init --program worker='python worker.py' --no-broker --verify 'python check.py {data}'
     """
     _refuse_existing(output, force)
+    _check(origin, program, profile, env_file, expect)
     asking = sys.stdin.isatty() and sys.stdout.isatty()
     files = origin or (_found_here() if asking and not program else [])
     title = name or _default_name(output)
@@ -82,6 +83,16 @@ def init(
         given = {"name": name, "target": target, "verifier": verifier or verify, "expect": expect, "success": success}
         draft = ask(draft, frozenset(option for option, value in given.items() if value is not None))
     _write(draft, output, force)
+
+
+def _check(origin: Paths, program: Words, profile: Words, env_file: Paths, expect: str | None) -> None:
+    """Raises UsageError for options that would be passed over in silence."""
+    if origin and program:
+        raise UsageError("--program is for programs of this machine: a Compose file (--from) has its own")
+    if not origin and (profile or env_file) and program:
+        raise UsageError("--profile and --env-file belong to a Compose file (--from)")
+    if expect is not None and re.fullmatch(r"-\d+", expect.strip()):
+        raise UsageError(f"--expect {expect}: as many as 1, or more, or ids")
 
 
 def _refuse_existing(path: Path, force: bool) -> None:

@@ -115,6 +115,20 @@ def test_from_the_bundled_compose_files_it_guesses_who_does_what(tmp_path: Path,
     assert (tmp_path / scenario.compose.files[0]).resolve() == (COMPOSE / f"{name}.yaml").resolve()
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--from", "docker-compose.yaml", "--program", "a=b"), "--program is for programs of this machine"),
+        (("--program", "a=b", "--profile", "debug"), "belong to a Compose file"),
+        (("--from", "docker-compose.yaml", "--expect", "-3"), "--expect -3: as many as 1, or more, or ids"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(wild: Path, options: tuple[str, ...], words: str) -> None:
+    said = refusal(wild, *options)
+    assert words in said
+    assert not (wild / "scenario.yaml").exists()
+
+
 def test_a_project_of_the_wild_is_understood(wild: Path) -> None:
     said = init(wild, "--from", "docker-compose.yaml", "--expect", "7")
     scenario = made(wild)
