@@ -33,6 +33,8 @@ GRACE_S = 5.0
 _START_S = 60.0
 _NO_TAP = "a pipeline that is up by hand is not tapped"
 Ended = Literal["down", "interrupted"]
+# How a runtime ends a program, for good or not.
+_End = Callable[[str, bool], None]
 
 
 class Watcher(Protocol):
@@ -229,18 +231,22 @@ class Session:
         """SIGKILL; the program stays dead. What was done, in one line. Raises UsageError."""
         self._check(program)
         async with self._one_at_a_time:
-            member = self.pipeline.members[program]
-            if member.state == "restarting":
-                # It died by itself and waits for its next life: it gets none.
-                member.state = "dead"
-                return f"{program} had just died by itself and stays dead until `chaoskit restart {program}`"
             life = self._lives.get(program)
-            if life is None or not self.pipeline.runtime.running(program):
+            if life is None or not self._may_live(program):
                 raise UsageError(f"{program} is not running: `chaoskit restart {program}` starts it")
-            self.pipeline.kill(program, restart=False)
-            await self._until_down(program)
             which = f" (pid {life.pid})" if life.pid else ""
-            return f"{program}{which} was killed; it stays dead until `chaoskit restart {program}`"
+            if await self._take_down(program, self.pipeline.runtime.kill):
+                return f"{program}{which} was killed; it stays dead until `chaoskit restart {program}`"
+            # It waited for its next life, and gets none.
+            return f"{program} had died by itself and stays dead until `chaoskit restart {program}`"
+
+    def _may_live(self, program: str) -> bool:
+        """Whether it lives or may be started by somebody else than the user."""
+        member = self.pipeline.members[program]
+        # What chaoskit gave up after many crashes, an engine goes on starting.
+        given_up = member.state == "dead" and not member.stay_dead
+        engine_starts = given_up and self.pipeline.scenario.restart == "engine"
+        return self.pipeline.runtime.running(program) or member.state == "restarting" or engine_starts
 
     async def restart(self, program: str) -> str:
         """Start a dead program; stop (SIGTERM) and start a living one. Raises UsageError and EnvironmentProblem."""
@@ -250,10 +256,7 @@ class Session:
             # The command that judges is started by hand, when the user wants to know.
             if member.state == "waiting" and program != self.pipeline.scenario.verifier.last:
                 raise UsageError(f"{program} was not started yet: the pipeline is still coming up")
-            was_running = self.pipeline.hurts(program, restart=False)
-            if was_running:
-                self.pipeline.runtime.terminate(program, for_good=True)
-                await self._until_down(program)
+            was_running = await self._take_down(program, self.pipeline.runtime.terminate)
             if self._asked_to_end.is_set():
                 raise UsageError("the pipeline is going down")
             member.stay_dead, member.crashes = False, 0
@@ -273,12 +276,37 @@ class Session:
             raise EnvironmentProblem(f"{program} did not start in {_START_S:g} s")
         return self._lives[program]
 
-    async def _until_down(self, program: str) -> None:
-        """Wait until no life is left; SIGKILL after the grace."""
+    async def _take_down(self, program: str, end: _End) -> bool:
+        """Have no life of it, and none to come but by hand; `end` is how one ends. Whether there was one."""
+        member, runtime = self.pipeline.members[program], self.pipeline.runtime
+        living = self._living(program)
+        self.pipeline.hurts(program, restart=False)
+        member.stay_dead = True
+        if member.state == "restarting":
+            member.state = "dead"
+        if living:
+            await self._until_down(program, end)
+        await runtime.keep_down(program)
+        if runtime.running(program):
+            # A life began at the last moment.
+            await self._until_down(program, end)
+        elif member.state == "up":
+            # It never began, so nobody tells of its end, and the next life takes its number.
+            member.state, member.life = "dead", member.life - 1
+        return living
+
+    def _living(self, program: str) -> bool:
+        """Whether a life has begun and not ended: one that an engine is to start may be up to a minute away."""
+        begun = program in self._lives and self._lives[program].number == self.pipeline.members[program].life
+        return begun and self.pipeline.runtime.running(program)
+
+    async def _until_down(self, program: str, end: _End) -> None:
+        """End the life and wait until none is left; SIGKILL after the grace."""
 
         def down() -> bool:
             return not self.pipeline.runtime.running(program) and self.pipeline.members[program].state != "up"
 
+        end(program, True)
         if not await self.pipeline.wait_for(down, GRACE_S):
             self.pipeline.runtime.kill(program, for_good=True)
             if not await self.pipeline.wait_for(down, GRACE_S):

@@ -66,6 +66,9 @@ class JudgingHere:
     def terminate(self, program: str, for_good: bool = False) -> None:
         self._at(program).terminate(program, for_good)
 
+    async def keep_down(self, program: str) -> None:
+        await self._at(program).keep_down(program)
+
     def pause(self, program: str) -> None:
         self._at(program).pause(program)
 

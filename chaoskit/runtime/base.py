@@ -49,6 +49,9 @@ class Runtime(Protocol):
 
     def terminate(self, program: str, for_good: bool = False) -> None: ...
 
+    async def keep_down(self, program: str) -> None:
+        """Between two lives: when this returns, nobody but `start` starts it again. Raises EnvironmentProblem."""
+
     def pause(self, program: str) -> None: ...
 
     def resume(self, program: str) -> None: ...

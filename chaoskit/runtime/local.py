@@ -131,6 +131,9 @@ class LocalRuntime:
     def terminate(self, program: str, for_good: bool = False) -> None:
         self._signal(program, signal.SIGTERM)
 
+    async def keep_down(self, program: str) -> None:
+        """Nobody else starts programs here."""
+
     def pause(self, program: str) -> None:
         self._signal(program, signal.SIGSTOP)
 

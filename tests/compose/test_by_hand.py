@@ -1,12 +1,14 @@
 """A pipeline of containers by hand: up, ps, logs, kill, restart, what is in its files, also in a dead container's."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import docker
 import pytest
 
+from chaoskit import bundled
 from chaoskit.runtime.compose.labels import OWNER, owner
 
 from .commands import Chaoskit, wait_until
@@ -66,10 +68,40 @@ def test_a_worker_is_killed_looked_into_and_started_again_while_chunks_flow(by_h
     assert "stateful is down" in ok(by_hand, "down")
 
 
+LOOPING = """\
+  looping:
+    <<: *program
+    command: [no-such-role]
+    restart: always
+
+networks:
+"""
+
+
+@pytest.fixture
+def orders(chaoskit: Chaoskit) -> str:
+    """go-worker-compose with one more program, which the engine starts again and again."""
+    folder = chaoskit.directory / "orders"
+    shutil.copytree(bundled.scenarios_dir() / "go-worker-compose", folder)
+    compose, scenario = folder / "docker-compose.yaml", folder / "scenario.yaml"
+    compose.write_text(compose.read_text().replace("networks:\n  backend", LOOPING + "  backend"))
+    scenario.write_text(scenario.read_text().replace("programs:\n", "programs:\n  looping: {}\n"))
+    return str(scenario)
+
+
+def waits_for_the_engine(found: dict[str, Any]) -> bool:
+    """Whether the last life is over and the engine is to begin the next one; on a slow machine it was given up."""
+    return found["state"] in ("up", "dead") and found["exit_code"] is not None and int(found["life"]) >= 5
+
+
 def test_what_the_engine_starts_again_stays_dead_when_it_is_killed_by_hand(
-    client: docker.DockerClient, by_hand: Chaoskit
+    client: docker.DockerClient, by_hand: Chaoskit, orders: str
 ) -> None:
-    ok(by_hand, "up", "-d", "go-worker-compose")
+    ok(by_hand, "up", "-d", orders)
+    wait_until("seconds between two lives", lambda: waits_for_the_engine(row(by_hand, "looping")))
+    assert "looping had died by itself and stays dead" in ok(by_hand, "kill", "looping")
+    killed = row(by_hand, "looping")
+    assert (killed["state"], by_hand("kill", "looping").code) == ("dead", 2)
     assert row(by_hand, "totals")["state"] == "up"
     ok(by_hand, "kill", "totals")
     assert running(client, by_hand, "totals") == [] != running(client, by_hand, "audit")
@@ -78,3 +110,10 @@ def test_what_the_engine_starts_again_stays_dead_when_it_is_killed_by_hand(
     assert "totals was stopped and started" in ok(by_hand, "restart", "totals")
     found = row(by_hand, "totals")
     assert (found["state"], found["life"]) == ("up", 2)
+    wait_until("the end of the source", lambda: row(by_hand, "source")["state"] == "finished")
+    assert "source was started" in ok(by_hand, "restart", "source"), "its policy is `no`"
+    assert running(client, by_hand, "looping") == []
+    restarted = ok(by_hand, "restart", "looping")
+    assert "looping was started" in restarted
+    assert f"life {killed['life'] + 1}\n" in restarted
+    assert "environment-lost" not in (by_hand.directory / ".chaoskit/latest/journal.jsonl").read_text()

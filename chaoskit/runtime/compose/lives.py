@@ -21,6 +21,10 @@ _LOG_LIMIT_BYTES = 64 * 1024 * 1024
 _LOG_CUT = b"\n(chaoskit: the log is cut here, the program floods)\n"
 
 
+class GivenUp(Exception):
+    """Nobody waits any more for a container to be started."""
+
+
 class Log:
     """The log file of a program, over all its lives; a program that floods must not fill the disk."""
 
@@ -45,7 +49,7 @@ class Life:
 
     The code is as the shell counts, negative for a signal: a container tells no more than 128 + the signal. With
     `after`, the `started_at` of the life before, the container is not started: somebody else is waited for to do it,
-    until that is `given_up`.
+    until that is `given_up`, and `begin` raises GivenUp.
     """
 
     def __init__(
@@ -88,9 +92,11 @@ class Life:
 
     def _await_start(self, before: str) -> Iterator[bytes]:
         deadline_s = time.monotonic() + _RESTART_S
+        # Asked before each look: a start that came before it was given up is seen.
+        given_up = self._given_up()
         while (state := self._state())["StartedAt"] == before:
-            if self._given_up():
-                raise EnvironmentProblem("the run is over")
+            if given_up:
+                raise GivenUp
             if time.monotonic() > deadline_s:
                 policy = self._client.api.inspect_container(self._container)["HostConfig"]["RestartPolicy"]["Name"]
                 raise EnvironmentProblem(
@@ -98,6 +104,7 @@ class Life:
                     f"its restart policy is {policy or 'no'!r}"
                 )
             time.sleep(_LOOK_AGAIN_S)
+            given_up = self._given_up()
         since = float(_seconds(state["StartedAt"]))
         output: Iterator[bytes] = self._client.api.logs(self._container, stream=True, follow=True, since=since)
         return output

@@ -14,7 +14,7 @@ from chaoskit.model.errors import EnvironmentProblem
 from chaoskit.model.scenario import Scenario
 from chaoskit.runtime.base import Listener
 from chaoskit.runtime.compose.engine import ERRORS, problem_of
-from chaoskit.runtime.compose.lives import Life, Log
+from chaoskit.runtime.compose.lives import GivenUp, Life, Log
 from chaoskit.runtime.compose.stack import Stack
 
 _PID_UNKNOWN = 0
@@ -94,9 +94,13 @@ class ComposeRuntime:
             lambda code: self._unless_over(lambda: self._do(program, self._end(program, life, code), "ending")),
             lambda reason: self._unless_over(lambda: self._lost(program, reason)),
             after=self._started_at.get(program) if self._engine_restarts else None,
-            given_up=lambda: self._closing,
+            given_up=lambda: self._closing or program not in self._started_at,
         )
-        pid = await born.begin()
+        try:
+            pid = await born.begin()
+        except GivenUp:
+            self._running[program].set()
+            return
         self._started_at[program] = born.started_at
         self.began(program, life, pid)
         if pid:
@@ -148,6 +152,16 @@ class ComposeRuntime:
 
     def terminate(self, program: str, for_good: bool = False) -> None:
         self._signal(program, signal.SIGTERM, for_good)
+
+    async def keep_down(self, program: str) -> None:
+        if not self._engine_restarts or program not in self._containers:
+            return
+        # Not in turn: whoever has the turn may wait for the engine, and sees a start that came before this.
+        await self._stack.stop(self._containers[program], 0)
+        self._started_at.pop(program, None)
+        async with self._turn(program):
+            # A life that began at the last moment has noted when.
+            self._started_at.pop(program, None)
 
     def pause(self, program: str) -> None:
         # One that is paused already stays so, until the first of them is over.
@@ -202,8 +216,11 @@ class ComposeRuntime:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _turn(self, program: str) -> asyncio.Lock:
+        return self._acting.setdefault(program, asyncio.Lock())
+
     async def _in_turn(self, program: str, work: Coroutine[Any, Any, None], doing: str) -> None:
-        async with self._acting.setdefault(program, asyncio.Lock()):
+        async with self._turn(program):
             try:
                 await work
             except EnvironmentProblem as error:
@@ -215,7 +232,7 @@ class ComposeRuntime:
         if doing == "starting":
             self._running[program].set()
             if self._closing:
-                # Its start was given up.
+                # Nobody waits for it any more.
                 return
         self._lost(program, reason)
 
