@@ -17,7 +17,7 @@ def why_unreached(step: Step, events: Sequence[AnyEvent]) -> str:
     """One line: that the point was not reached, and what there was instead."""
     match step.at:
         case AtCall():
-            what = _calls(step.target, step.at, events)
+            what = _calls(step, step.at, events)
         case AtLog():
             what = _lines(step.target, step.at, events)
         case AtMessage():
@@ -27,12 +27,16 @@ def why_unreached(step: Step, events: Sequence[AnyEvent]) -> str:
     return f"the point was not reached: {what}"
 
 
-def _calls(program: str, at: AtCall, events: Sequence[AnyEvent]) -> str:
+def _calls(step: Step, at: AtCall, events: Sequence[AnyEvent]) -> str:
+    program = step.target
     calls = [e for e in events if isinstance(e, Call) and e.program == program]
     if at.life is not None:
         calls = [e for e in calls if e.life == at.life]
     of_op = [e for e in calls if at.op in (e.op, "change") and not (at.op == "change" and e.op == "send")]
-    lives = Counter(e.life for e in of_op if fnmatchcase(e.path, at.path))
+    matching = [e for e in of_op if fnmatchcase(e.path, at.path)]
+    lives = Counter(e.life for e in matching)
+    if short := _too_short(step.fault, at, matching):
+        return short
     life = "" if at.life is None else f" in life {at.life}"
     if lives and max(lives.values()) >= at.nth:
         return f"{at.op} {at.path} #{at.nth} came only while its life, or the run, was ending"
@@ -42,6 +46,19 @@ def _calls(program: str, at: AtCall, events: Sequence[AnyEvent]) -> str:
         return f"no {at.op} on {at.path}{life}, only on {_some(e.path for e in of_op)}"
     seen = _some(e.op for e in calls)
     return f"{program} made no {at.op}{life}" + (f", only {seen}" if seen else ", nor any other call that was seen")
+
+
+def _too_short(fault: str, at: AtCall, matching: Sequence[Call]) -> str:
+    """That the write, in each life that had it, has no such byte; '' when that is not why."""
+    if not isinstance(at.byte, int):
+        return ""
+    by_life = ([e for e in matching if e.life == life] for life in dict.fromkeys(e.life for e in matching))
+    sizes = [calls[at.nth - 1].size for calls in by_life if len(calls) >= at.nth]
+    # A write that takes all of its bytes has not been short.
+    if not sizes or max(sizes) > at.byte or (max(sizes) == at.byte and fault != "short-write"):
+        return ""
+    size = max(sizes)
+    return f"that write has only {size} byte{'' if size == 1 else 's'}"
 
 
 def _lines(program: str, at: AtLog, events: Sequence[AnyEvent]) -> str:

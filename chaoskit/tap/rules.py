@@ -24,8 +24,8 @@ class Rule:
     `op` "change" is any operation but a send. `path` is relative to the watched root (the root itself is ".", a send
     has the path "broker"), literally or as a pattern of `fnmatch` (`*` also crosses "/"). `nth` counts, from 1, the
     calls of one life that match operation and path. `byte`, for `inside` and for `short`, is a number of bytes or
-    "first", "middle", "last" (1, n // 2, n - 1 of n). `life` None means any life. `times` None means this and every
-    later match until `Supervisor.heal`.
+    "first", "middle", "last" (1, n // 2, n - 1 of n); a call with fewer bytes than the number is not hurt. `life` None
+    means any life. `times` None means this and every later match until `Supervisor.heal`.
     Raises ValueError, in one line, when the parts do not fit together.
     """
 
@@ -49,10 +49,16 @@ class Rule:
         """The number that the call fails with."""
         return int(getattr(errno, self.errno or "EIO"))
 
+    def fits(self, size: int) -> bool:
+        """Whether a call of `size` bytes has the rule's place; one that is to be short has to lose some."""
+        if not isinstance(self.byte, int):
+            return True
+        return self.byte < size if self.action == "short" else self.byte <= size
+
     def written_bytes(self, size: int) -> int:
         """How many of a call's `size` bytes are let through."""
         if isinstance(self.byte, int):
-            return min(self.byte, size)
+            return self.byte
         return {"first": min(1, size), "last": max(size - 1, 0)}.get(self.byte or "middle", size // 2)
 
     def to_json(self) -> dict[str, Any]:
@@ -137,10 +143,10 @@ class Arming:
         concerned = rule.op == op or (rule.op == "change" and op != "send")
         return concerned and rule.life in (None, self._life) and (rule.path == path or fnmatchcase(path, rule.path))
 
-    def due(self, op: str, path: str) -> Rule | None:
-        """The first rule that the next call at this place meets."""
+    def due(self, op: str, path: str, size: int) -> Rule | None:
+        """The first rule that the next call at this place, of so many bytes, meets."""
         for armed in self._at(op, path):
-            if armed.due():
+            if armed.due() and armed.rule.fits(size):
                 return armed.rule
         return None
 

@@ -188,7 +188,7 @@ class Supervisor:
         return self._listener.proceed()
 
     def _operate(self, operation: Operation) -> None:
-        rule = self._arming.due(operation.op, operation.path)
+        rule = self._arming.due(operation.op, operation.path, operation.size)
         if rule is None:
             self._pass(operation)
         elif rule.action == "kill":

@@ -66,6 +66,19 @@ def test_a_program_that_is_killed_starts_again_and_is_judged_when_it_has_ended(r
     assert ran.report.control.crash_points == 4, "a create, and a write for each line"
 
 
+@pytest.mark.parametrize(
+    ("fault", "byte", "fires"), [("kill", 15, True), ("kill", 16, False), ("short-write", 15, False)]
+)
+def test_a_byte_beyond_the_end_of_a_write_never_fires_and_says_why(
+    run: Any, tmp_path: Path, fault: str, byte: int, fires: bool
+) -> None:
+    ran = run(lone(tmp_path / "lines"), plan=f"steps: [{{{fault}: writer, at: {{write: out.txt, byte: {byte}}}}}]")
+    assert ran.report.exit_code == (0 if fires else 4), ran.report
+    assert ran.report.faults[0].fired == fires
+    if not fires:
+        assert "that write has only 15 bytes" in ran.report.faults[0].note
+
+
 def test_a_torn_write_is_found_shown_replayed_and_shrunk(chaoskit: Any, tmp_path: Path) -> None:
     folder = lone(tmp_path / "lines")
     done = chaoskit("explore", folder, "--faults", "kill", "--only", "inside*#2*", "--json")

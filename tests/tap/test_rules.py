@@ -61,31 +61,41 @@ def test_a_rule_that_makes_no_sense_is_refused_in_one_line(fields: dict[str, obj
 
 @pytest.mark.parametrize(
     ("byte", "size", "expected"),
-    [(7, 20, 7), (7, 3, 3), ("first", 9, 1), ("middle", 9, 4), ("last", 9, 8), ("last", 1, 0), (None, 8, 4)],
+    [(7, 20, 7), (7, 7, 7), ("first", 9, 1), ("middle", 9, 4), ("last", 9, 8), ("last", 1, 0), (None, 8, 4)],
 )
 def test_a_position_is_turned_into_bytes(byte: int | str | None, size: int, expected: int) -> None:
     assert Rule("r", op="write", when="inside", byte=byte).written_bytes(size) == expected
+
+
+@pytest.mark.parametrize(
+    ("action", "byte", "fires"),
+    [("kill", 9, True), ("kill", 10, True), ("kill", 11, False), ("kill", "last", True)]
+    + [("short", 9, True), ("short", 10, False), ("short", "middle", True)],
+)
+def test_a_byte_beyond_the_end_of_a_write_is_no_place(action: str, byte: int | str, fires: bool) -> None:
+    rule = Rule("r", op="write", when="inside", byte=byte, action=action)
+    assert (Arming([rule], life=0).due("write", "a", 10) is rule) == fires
 
 
 def test_two_rules_at_one_call_fire_one_after_the_other() -> None:
     first = Rule("first", op="write", path="a", nth=2, action="errno", errno="EIO")
     second = Rule("second", op="write", path="*", nth=2)
     arming = Arming([first, second], life=0)
-    assert arming.due("write", "a") is None
+    assert arming.due("write", "a", 10) is None
     arming.succeeded("write", "a")
-    assert arming.due("write", "a") is first
+    assert arming.due("write", "a", 10) is first
     arming.fire(first)
-    assert arming.due("write", "a") is second
-    assert arming.due("fsync", "a") is None
+    assert arming.due("write", "a", 10) is second
+    assert arming.due("fsync", "a", 10) is None
     arming.fire(second)
     assert arming.rules == []
 
 
 def test_a_pattern_is_also_taken_literally() -> None:
     arming = Arming([Rule("r", op="write", path="a[1].csv")], life=0)
-    assert arming.due("write", "a[1].csv") is not None
-    assert arming.due("write", "a1.csv") is not None
-    assert arming.due("write", "a2.csv") is None
+    assert arming.due("write", "a[1].csv", 10) is not None
+    assert arming.due("write", "a1.csv", 10) is not None
+    assert arming.due("write", "a2.csv", 10) is None
 
 
 @pytest.mark.parametrize(

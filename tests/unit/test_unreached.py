@@ -56,3 +56,21 @@ def test_a_program_that_did_nothing() -> None:
 def test_many_names_are_cut() -> None:
     calls = [Call(1.0, "w", 0, "write", f"file-{n}", 1) for n in range(20)]
     assert "file-4 and 15 more" in why_unreached(Step("kill", "w", AtCall("write", "none")), calls)
+
+
+@pytest.mark.parametrize(
+    ("fault", "byte", "words"),
+    [
+        ("kill", 9999, "that write has only 12 bytes"),
+        ("power-loss", 13, "that write has only 12 bytes"),
+        ("short-write", 12, "that write has only 12 bytes"),
+        ("kill", 12, "came only while its life, or the run, was ending"),
+        ("short-write", 11, "came only while its life, or the run, was ending"),
+    ],
+)
+def test_a_byte_beyond_the_end_of_the_write(fault: str, byte: int, words: str) -> None:
+    calls = [
+        Call(1.0, "w", life, "write", "f", n, size)
+        for life, n, size in ((0, 1, 99), (0, 2, 10), (1, 1, 99), (1, 2, 12))
+    ]
+    assert words in why_unreached(Step(fault, "w", AtCall("write", "f", 2, "inside", byte)), calls)
