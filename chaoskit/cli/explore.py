@@ -10,7 +10,7 @@ from rich.console import Console
 from chaoskit import bundled
 from chaoskit.cli import completing
 from chaoskit.cli.main import app
-from chaoskit.cli.output import annotate, err, out, show_report, write_reports
+from chaoskit.cli.output import Targets, annotate, err, final_code, out, show_report
 from chaoskit.cli.run import (
     BrokerAt,
     Json,
@@ -89,14 +89,15 @@ def explore(
     _announce(wish, console)
     if dry_run:
         return _dry_run(wish, as_json)
+    targets = Targets(junit, summary, report_dir)
+    targets.check()
     with Bar(console) as bar:
         report = engine.explore(wish, bar)
     annotate(report, console)
     if as_json:
         typer.echo(report.as_json(), nl=False)
     show_report(report, console)
-    write_reports(report, junit, summary, report_dir)
-    return report.exit_code
+    return final_code(report.exit_code, targets.write(report))
 
 
 def _placed(wish: "Wish", broker: str | None, runtime: str, jobs: int | None) -> "Wish":
@@ -146,8 +147,10 @@ def _announce(wish: "Wish", console: Console) -> None:
 
 def _dry_run(wish: "Wish", as_json: bool) -> int:
     from chaoskit.engine import explore as engine
+    from chaoskit.engine import rundir
 
-    experiments, seconds = engine.estimate(wish, engine.Watcher())
+    with rundir.dry_run():
+        experiments, seconds = engine.estimate(wish, engine.Watcher())
     if as_json:
         typer.echo(json.dumps({"experiments": experiments, "estimated_s": round(seconds, 1)}))
     else:

@@ -13,10 +13,9 @@ from typing import Annotated, Any, Never
 import typer
 
 import chaoskit
-from chaoskit.cli.output import err
+from chaoskit.cli.output import complain
 from chaoskit.model.errors import ChaoskitError
 from chaoskit.model.exit_codes import MEANINGS, ExitCode
-from chaoskit.report.clean import clean
 
 # Typer raises the errors of click, or in later versions those of its own copy of it: whichever BadParameter is one of.
 _BadUsage: type[Exception] = typer.BadParameter.__bases__[0]
@@ -47,7 +46,6 @@ def _help_width() -> int:
 app = typer.Typer(
     name="chaoskit",
     help=HELP,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": _help_width()},
@@ -60,13 +58,16 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(ExitCode.USAGE)
 
 
 def _register() -> None:
@@ -125,7 +126,7 @@ def _with_hint(error: Any) -> str:
 
 def _fail(message: str, code: ExitCode) -> Never:
     _on_interrupts(signal.SIG_IGN)
-    err.print(f"chaoskit: {clean(message, 2000)}", markup=False)
+    complain(message)
     _end(int(code))
 
 

@@ -13,16 +13,17 @@ from chaoskit import bundled
 from chaoskit.cli import completing
 from chaoskit.cli.kills import Each, KillEvery, KillFor, KillMean, Probability, recurring_kills
 from chaoskit.cli.main import app
-from chaoskit.cli.output import annotate, err, out, show_report, write_reports
+from chaoskit.cli.output import Targets, annotate, err, final_code, out, show_report
 from chaoskit.model.errors import UsageError
 from chaoskit.model.exit_codes import ExitCode, worst
 from chaoskit.model.given_broker import Broker, parse_address
-from chaoskit.model.plan import dump
+from chaoskit.model.plan import Plan, dump
 from chaoskit.model.run import Report
 from chaoskit.model.scenario import Scalar, Scenario
 
 if TYPE_CHECKING:
     from chaoskit.engine.backends import RuntimeName
+    from chaoskit.engine.run import Request
 
 # What fits into 64 bits and comes out as it went in: others stay text, as the programs get them.
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -56,6 +57,10 @@ Timeout = Annotated[
     float | None, typer.Option("--timeout", metavar="S", min=0.1, max=1e6, help="Time limit of one run, in seconds.")
 ]
 
+_REPEAT = (
+    "Run with this many seeds, one after the other. The JUnit file then has a suite for each, "
+    "--report-dir a folder seed-N for each, and --json is one array."
+)
 BrokerAt = Annotated[
     str | None,
     typer.Option(
@@ -76,7 +81,7 @@ def run(
     each: Each = False,
     plan: Annotated[Path | None, typer.Option(metavar="FILE", help="Carry out this plan.yaml instead.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=_LARGEST_SEED, help="Draw the same faults again.")] = None,
-    repeat: Annotated[int, typer.Option(min=1, help="Run with this many seeds, one after the other.")] = 1,
+    repeat: Annotated[int, typer.Option(min=1, help=_REPEAT)] = 1,
     settings: Settings = None,
     timeout: Timeout = None,
     runtime: Runtime = "",
@@ -109,6 +114,8 @@ def run(
 
     chosen = with_broker(_scenario(scenario, settings, timeout), broker, runtime)
     recurring = recurring_kills(chosen, kill_every, kill_mean, probability, kill_for, each)
+    if each and not (kills or recurring):
+        raise UsageError("--each goes with --kills, --kill-every or --kill-mean")
     if plan and (kills or duplicates or recurring):
         raise UsageError(
             "--plan names all faults: leave out --kills, --kill-every and --duplicates, or put them into it"
@@ -117,21 +124,19 @@ def run(
     given = engine.load_plan(plan, chosen) if plan else None
     first = seed if seed is not None else given.seed if given else secrets.randbelow(2**32)
     requests = [
-        engine.Request(chosen, first + n, kills, duplicates, given, not no_control, keep, where, recurring, each)
-        for n in range(repeat)
+        engine.Request(chosen, s, kills, duplicates, _seeded(given, s), not no_control, keep, where, recurring, each)
+        for s in range(first, first + repeat)
     ]
     if dry_run:
         return _dry_run(requests[0], as_json)
-    reports: list[Report] = []
-    for request in requests:
-        reports.append(_one(request, as_json, junit, summary, report_dir))
-        if reports[-1].exit_code == ExitCode.INTERRUPTED:
-            break
+    targets = Targets(junit, summary, report_dir)
+    targets.check()
+    reports, written = _several(requests, as_json, targets) if repeat > 1 else _one(requests[0], as_json, targets)
     if shrink:
         _shrink_first(reports, err if as_json else out)
     if repeat > 1 and not as_json:
         _sum_up(reports, out)
-    return int(worst(ExitCode(r.exit_code) for r in reports))
+    return final_code(worst(ExitCode(r.exit_code) for r in reports), written)
 
 
 @app.command()
@@ -159,15 +164,53 @@ def replay(
     from chaoskit.engine import rundir
 
     request = engine.replay_request(rundir.existing(run_dir))
-    return _one(request, as_json, junit, summary, report_dir).exit_code
+    targets = Targets(junit, summary, report_dir)
+    targets.check()
+    (report,), written = _one(request, as_json, targets)
+    return final_code(report.exit_code, written)
 
 
-def _one(request: object, as_json: bool, junit: Path | None, summary: Path | None, report_dir: Path | None) -> Report:
+def _seeded(plan: Plan | None, seed: int) -> Plan | None:
+    """A given plan with the seed of the run: kills that recur in it are drawn from that."""
+    return msgspec.structs.replace(plan, seed=seed) if plan else None
+
+
+def _one(request: "Request", as_json: bool, targets: Targets) -> tuple[list[Report], bool]:
+    """One run, in a list, and whether its reports were written."""
+    report = _carry_out(request, err if as_json else out)
+    if as_json:
+        typer.echo(report.as_json(), nl=False)
+    return [report], targets.write(report)
+
+
+def _several(requests: "list[Request]", as_json: bool, targets: Targets) -> tuple[list[Report], bool]:
+    """Runs one after the other, and whether their reports were written."""
+    reports: list[Report] = []
+    written = True
+    try:
+        for request in requests:
+            report = _carry_out(request, err if as_json else out)
+            reports.append(report)
+            written &= targets.of_seed(request.seed).write(report)
+            if report.exit_code == ExitCode.INTERRUPTED:
+                break
+    finally:
+        # Whatever ends them early: those that were made are there to be read.
+        written &= targets.write_junit(reports)
+        if as_json and reports:
+            typer.echo(_array(reports))
+    return reports, written
+
+
+def _array(reports: list[Report]) -> str:
+    documents = ",".join(report.as_json().decode() for report in reports)
+    return msgspec.json.format(f"[{documents}]", indent=2)
+
+
+def _carry_out(request: "Request", console: Console) -> Report:
     from chaoskit.cli.live import Live
     from chaoskit.engine import run as engine
 
-    assert isinstance(request, engine.Request)
-    console = err if as_json else out
     parameters = " ".join(f"{name}={value}" for name, value in request.scenario.parameters.items())
     console.print(
         f"chaoskit run {request.scenario.name}, {request.runtime} runtime, {parameters}, seed {request.seed}",
@@ -176,20 +219,17 @@ def _one(request: object, as_json: bool, junit: Path | None, summary: Path | Non
     with Live(console) as live:
         report = engine.run(request, live)
     annotate(report, console)
-    if as_json:
-        typer.echo(report.as_json(), nl=False)
     show_report(report, console)
-    write_reports(report, junit, summary, report_dir)
     return report
 
 
-def _dry_run(request: object, as_json: bool) -> int:
+def _dry_run(request: "Request", as_json: bool) -> int:
     from chaoskit.cli.live import Live
     from chaoskit.engine import run as engine
+    from chaoskit.engine import rundir
 
-    assert isinstance(request, engine.Request)
     err.print(f"chaoskit run {request.scenario.name} --dry-run, seed {request.seed}", markup=False)
-    with Live(err) as live:
+    with rundir.dry_run(), Live(err) as live:
         plan = engine.make_plan(request, live)
     typer.echo(msgspec.json.encode(plan).decode() if as_json else dump(plan), nl=as_json)
     return 0

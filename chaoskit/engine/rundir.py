@@ -1,6 +1,11 @@
 """The directory of a run: `.chaoskit/runs/<utc>-<scenario>-<seed>/`. `.chaoskit/latest` points at the newest."""
 
+import contextlib
 import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +16,8 @@ from chaoskit.model.errors import EnvironmentProblem, UsageError
 HOME = ".chaoskit"
 RECORDS = "experiments.jsonl"
 """What an exploration has found so far, one experiment a line."""
+# The directories that a dry run has made so far; None where this is no dry run.
+_made_dry: ContextVar[list[Path] | None] = ContextVar("made_dry", default=None)
 
 
 @dataclass(frozen=True)
@@ -58,16 +65,40 @@ def home() -> Path:
 
 
 def create(scenario: str, seed: int, now: datetime) -> RunDir:
-    """A new, empty run directory; `latest` points at it. Raises EnvironmentProblem when it cannot be made."""
+    """A new, empty run directory; `latest` points at it. Raises EnvironmentProblem when it cannot be made.
+
+    In a dry run it has a name that `latest_of` does not find, and `latest` stays where it is.
+    """
     runs = home() / "runs"
     stem = f"{now:%Y%m%dT%H%M%SZ}-{scenario}-{seed}"
+    dry = _made_dry.get()
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        path = _make_new(runs, stem)
-        _point_latest_at(path)
+        path = _make_new(runs, stem if dry is None else f"{stem}-dry-run")
+        if dry is None:
+            _point_latest_at(path)
+        else:
+            dry.append(path)
     except OSError as e:
         raise EnvironmentProblem(f"{runs}: no run directory can be made here: {e.strerror}") from None
     return RunDir(path)
+
+
+@contextlib.contextmanager
+def dry_run() -> Iterator[None]:
+    """Run directories that are made inside are nobody's latest run, and are gone at the end unless it fails."""
+    made: list[Path] = []
+    token = _made_dry.set(made)
+    try:
+        yield
+    except Exception:
+        # What went wrong is in them, and the error may name them.
+        made.clear()
+        raise
+    finally:
+        _made_dry.reset(token)
+        for path in made:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _make_new(runs: Path, stem: str) -> Path:
@@ -99,7 +130,9 @@ def latest() -> RunDir:
 
 def latest_of(scenario: str) -> RunDir:
     """The newest run of one scenario in this directory. Raises UsageError when there is none."""
-    runs = sorted((home() / "runs").glob(f"*-{scenario}-*"))
+    # The whole name: that of another scenario may go on where this one ends, and a dry run says at its end what it is.
+    name = re.compile(rf"\d{{8}}T\d{{6}}Z-{re.escape(scenario)}-\d+(-\d+)?")
+    runs = sorted(path for path in (home() / "runs").glob("*") if name.fullmatch(path.name))
     if not runs:
         raise UsageError(f"there is no run of {scenario} in {home()} to go on with")
     return RunDir(runs[-1])

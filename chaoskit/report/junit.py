@@ -20,6 +20,24 @@ _MOST_SUCCESSES = 5000
 
 def render(report: Report) -> str:
     """The XML document of one run, as CI servers read it."""
+    return _document([(_suite(report), report)])
+
+
+def render_runs(reports: Sequence[Report]) -> str:
+    """The XML document of several runs of a scenario: a suite for each, named by its seed."""
+    return _document([(_suite_of_seed(report), report) for report in reports])
+
+
+def _suite_of_seed(report: Report) -> TestSuite:
+    suite = _suite(report)
+    suite.name = f"{suite.name}, seed {report.seed}"
+    # Of cases with the same class and name some CI servers show only the first, whichever suites they are in.
+    for case in suite:
+        case.classname = f"{case.classname}.seed-{report.seed}"
+    return suite
+
+
+def _suite(report: Report) -> TestSuite:
     suite = TestSuite(f"chaoskit {clean(report.scenario)}")
     suite.timestamp = report.started.rstrip("Z")
     suite.add_property("seed", str(report.seed))
@@ -31,11 +49,18 @@ def render(report: Report) -> str:
     judged = _explored(report) if report.points else _judged(report)
     noticed = (_finding(report, finding) for finding in report.findings if finding.code is not ExitCode.OK)
     suite.add_testcases([*judged, *noticed])
+    return suite
+
+
+def _document(suites: Sequence[tuple[TestSuite, Report]]) -> str:
     xml = JUnitXml("chaoskit")
-    xml.add_testsuite(suite)
+    for suite, _ in suites:
+        xml.add_testsuite(suite)
     xml.update_statistics()  # type: ignore[no-untyped-call]
     # The cases of a run have no times of their own, and the schema of JUnit 10 knows no `skipped` for all suites.
-    suite.time = xml.time = round(report.duration_s, 3)
+    for suite, report in suites:
+        suite.time = round(report.duration_s, 3)
+    xml.time = round(sum(report.duration_s for _, report in suites), 3)
     xml._elem.attrib.pop("skipped", None)
     document: bytes = xml.tostring()  # type: ignore[no-untyped-call]
     return document.decode("utf-8")

@@ -55,6 +55,9 @@ def is_one_line(text: str) -> bool:
         (["run", "stateful", "--plan", "p.yaml", "--kills", "1"], "--plan names all faults"),
         (["run", "stateful", "--kills", "1", "--no-control"], "--no-control needs --plan"),
         (["run", "stateful", "--kills", "100000"], "ask for fewer"),
+        (["run", "stateful", "--each"], "--each goes with --kills"),
+        (["run", "stateful", "--each", "--plan", "none.yaml"], "--each goes with --kills"),
+        (["run", ":bug:"], "there is no scenario ':bug:'"),
         (["replay", "none"], "not the directory of a run"),
         (["judge", "."], "not the directory of a run"),
         (["report", "."], "report.json"),
@@ -66,6 +69,12 @@ def test_a_bad_command_line_is_one_line_and_code_two(chaoskit: Any, args: list[s
     assert done.code == 2, done.text
     assert words in done.err
     assert is_one_line(done.err) or "ask for fewer" in done.err
+
+
+def test_without_a_command_it_prints_the_help_page_and_ends_with_code_two(chaoskit: Any) -> None:
+    done = chaoskit()
+    assert (done.code, done.out) == (2, "")
+    assert done.err == chaoskit("--help").out
 
 
 def test_bytes_that_are_no_text_on_the_command_line_are_harmless(chaoskit: Any) -> None:
@@ -315,12 +324,39 @@ def test_too_few_descriptors_are_no_traceback(empty: Path, alive: Any, limit: st
 
 
 @pytest.mark.parametrize("option", ["--junit", "--summary", "--report-dir"])
-def test_a_report_that_cannot_be_written_is_one_line_after_the_report(chaoskit: Any, empty: Path, option: str) -> None:
+@pytest.mark.parametrize("command", [("run", "json-file"), ("explore", "json-file"), ("replay", "saved")])
+def test_a_report_that_cannot_be_written_is_told_before_anything_runs(
+    chaoskit: Any, empty: Path, option: str, command: tuple[str, ...]
+) -> None:
     (empty / "file").write_text("")
-    done = chaoskit("run", "stateful", option, "file/below")
+    if "saved" in command:
+        assert chaoskit("run", "json-file", "--seed", "1").code == 0
+        (empty / ".chaoskit" / "runs").rename(empty / "runs")
+        (saved,) = (empty / "runs").iterdir()
+        saved.rename(empty / "saved")
+    done = chaoskit(*command, option, "file/below")
     assert done.code == 2
     assert is_one_line(done.err)
-    assert "PASS" in done.out
+    assert not (empty / ".chaoskit" / "runs").exists()
+
+
+@pytest.mark.parametrize(("seed", "code"), [(5, 1), (6, 2)])
+def test_a_report_that_cannot_be_written_at_the_end_leaves_the_code_of_a_run_that_is_not_green(
+    chaoskit: Any, empty: Path, seed: int, code: int
+) -> None:
+    more = ("--junit", "/dev/full", "--summary", "s.md", "--report-dir", "kept")
+    done = chaoskit("run", "json-file", "--kills", "1", "--seed", str(seed), *more)
+    assert done.code == code, done.text
+    assert done.err == "chaoskit: /dev/full: the report cannot be written: No space left on device\n"
+    assert (empty / "s.md").is_file() and (empty / "kept" / "report.json").is_file(), "the others are written"
+
+
+def test_a_look_whether_a_report_can_be_written_leaves_no_empty_one(chaoskit: Any, empty: Path) -> None:
+    (empty / "there.md").write_text("before\n")
+    done = chaoskit("run", "json-file", "--kills", "100000", "--junit", "new/j.xml", "--summary", "there.md")
+    assert done.code == 2, done.text
+    assert not (empty / "new" / "j.xml").exists()
+    assert (empty / "there.md").read_text() == "before\n"
 
 
 def test_a_report_directory_that_is_the_run_itself_is_no_traceback(chaoskit: Any) -> None:

@@ -71,7 +71,22 @@ def _without_fsync(folder: Path) -> Path:
 def test_dry_run_counts_and_runs_no_experiment(chaoskit: Any, empty: Path) -> None:
     done = chaoskit("explore", "stateful", "--dry-run", "--json")
     assert done.code == 0 and done.report["experiments"] > 100 and done.report["estimated_s"] > 1
-    assert not list(empty.glob(".chaoskit/runs/*/experiments"))
+    assert not list(empty.glob(".chaoskit/runs/*"))
+    assert not (empty / ".chaoskit" / "latest").is_symlink()
+
+
+def test_an_exploration_goes_on_after_a_dry_run(chaoskit: Any, empty: Path) -> None:
+    arguments = ("explore", "json-file", "--faults", "kill")
+    first = chaoskit(*arguments, "--max-failures", "1", "--jobs", "1", "--json")
+    assert chaoskit(*arguments, "--dry-run").code == 0
+    assert (empty / ".chaoskit" / "latest").resolve() == (empty / first.report["run_dir"]).resolve()
+    assert chaoskit(*arguments, "--resume", "--json").report["run_dir"] == first.report["run_dir"]
+
+
+def test_the_code_of_an_exploration_outlasts_a_file_that_cannot_be_written(chaoskit: Any) -> None:
+    done = chaoskit("explore", "json-file", "--faults", "kill", "--max-failures", "1", "--junit", "/dev/full")
+    assert done.code == 1, done.text
+    assert done.err == "chaoskit: /dev/full: the report cannot be written: No space left on device\n"
 
 
 def test_a_budget_that_is_used_up_is_inconclusive(chaoskit: Any) -> None:

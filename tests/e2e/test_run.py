@@ -185,9 +185,69 @@ def test_a_dry_run_prints_the_plan_that_the_run_then_carries_out(chaoskit: Any, 
     (empty / "plan.yaml").write_text(dry.out)
     done = chaoskit("run", "stateful", "--plan", "plan.yaml", "--json")
     assert done.code == 0, done.text
-    (latest,) = [empty / ".chaoskit" / "latest"]
+    latest = empty / ".chaoskit" / "latest"
     assert yaml.safe_load((latest / "plan.yaml").read_text()) == yaml.safe_load(dry.out)
     assert done.report["seed"] == 4
+
+
+def test_a_dry_run_is_no_latest_run_and_leaves_nothing(chaoskit: Any, empty: Path) -> None:
+    assert not chaoskit("run", "json-file", "--kills", "1", "--dry-run").code
+    assert list((empty / ".chaoskit").iterdir()) == [empty / ".chaoskit" / "runs"]
+    done = chaoskit("run", "json-file", "--kills", "1", "--seed", "6", "--json")
+    assert not chaoskit("run", "json-file", "--kills", "1", "--dry-run").code
+    assert (empty / ".chaoskit" / "latest").resolve() == (empty / done.report["run_dir"]).resolve()
+    assert len(list((empty / ".chaoskit" / "runs").iterdir())) == 1
+
+
+def test_a_dry_run_that_fails_is_kept_and_named(chaoskit: Any, empty: Path) -> None:
+    done = chaoskit("run", "stateful", "--kills", "1", "--set", "EXPECTED_CHUNKS=4", "--dry-run")
+    assert done.code == 2
+    (kept,) = (empty / ".chaoskit" / "runs").iterdir()
+    assert f"the control run is not green, so there is no plan: chaoskit report .chaoskit/runs/{kept.name}" in done.err
+    assert not (empty / ".chaoskit" / "latest").exists()
+
+
+# Of json-file, seed 5 fails and seed 6 passes.
+RED_THEN_GREEN = ("run", "json-file", "--kills", "1", "--seed", "5", "--repeat", "2")
+
+
+def test_repeated_runs_have_a_suite_a_folder_and_an_element_of_the_array_each(chaoskit: Any, empty: Path) -> None:
+    more = ("--junit", "j.xml", "--summary", "s.md", "--report-dir", "kept", "--json")
+    done = chaoskit(*RED_THEN_GREEN, *more)
+    assert done.code == 1, done.text
+    assert [(r["seed"], r["result"]) for r in json.loads(done.out)] == [(5, "fail"), (6, "pass")]
+    red, green = JUnitXml.fromfile(str(empty / "j.xml"))
+    assert (red.name, green.name) == ("chaoskit json-file, seed 5", "chaoskit json-file, seed 6")
+    assert red.failures > 0 and green.failures == 0
+    for seed, result in ((5, "fail"), (6, "pass")):
+        kept = empty / "kept" / f"seed-{seed}"
+        assert json.loads((kept / "report.json").read_text())["result"] == result
+        assert (kept / "journal.jsonl").is_file() and (kept / "junit.xml").is_file()
+    assert (empty / "s.md").read_text().count("## ") == 2
+
+
+def test_one_run_has_one_object_and_no_folder_of_its_own(chaoskit: Any, empty: Path) -> None:
+    done = chaoskit(*RED_THEN_GREEN[:-1], "1", "--json", "--junit", "j.xml", "--report-dir", "kept")
+    assert done.code == 1 and done.report["seed"] == 5
+    assert (empty / "kept" / "report.json").is_file()
+    (suite,) = JUnitXml.fromfile(str(empty / "j.xml"))
+    assert suite.name == "chaoskit json-file"
+
+
+def test_a_file_that_cannot_be_written_keeps_no_seed_from_being_run(chaoskit: Any) -> None:
+    done = chaoskit(*RED_THEN_GREEN, "--junit", "/dev/full", "--summary", "/dev/full")
+    assert done.code == 1, done.text
+    assert "1 of 2 runs passed, seeds 5 to 6" in done.out
+    assert done.err.count("/dev/full: the summary cannot be written") == 2
+    assert done.err.count("/dev/full: the report cannot be written") == 1
+
+
+def test_a_plan_that_is_repeated_has_the_seed_of_each_run(chaoskit: Any, empty: Path) -> None:
+    (empty / "plan.yaml").write_text("seed: 7\nsteps: [{kill: notes, at: {log: never}}]\n")
+    done = chaoskit("run", "json-file", "--plan", "plan.yaml", "--repeat", "2", "--report-dir", "kept", "--json")
+    assert done.code == 4, done.text
+    assert [report["seed"] for report in json.loads(done.out)] == [7, 8]
+    assert {path.name for path in (empty / "kept").iterdir()} == {"seed-7", "seed-8"}
 
 
 def test_repeat_runs_with_one_seed_after_the_other(chaoskit: Any) -> None:

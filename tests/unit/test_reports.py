@@ -2,8 +2,10 @@
 
 import io
 import json
+import runpy
 import unicodedata
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from junitparser import JUnitXml
 from rich.console import Console
 
+from chaoskit.cli import output as printed
 from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.run import Control, Report, from_json
 from chaoskit.model.verdict import FaultRecord, Finding, Verdict
@@ -84,6 +87,28 @@ def test_hostile_text_leaves_junit_whole_for_a_standard_parser(text: str) -> Non
     assert {element.tag for element in root.iter()} <= {
         "testsuites", "testsuite", "testcase", "properties", "property", "failure", "error",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["plain", *HOSTILE], ids=range(1 + len(HOSTILE)))
+def test_several_runs_are_a_suite_each_in_one_document_with_the_totals_of_all(text: str) -> None:
+    good = report(verdicts=(Verdict("CLI1", "SUCCESS", 1),), findings=(), seed=6, scenario=text)
+    document = junit.render_runs([report(text, seed=5, scenario=text), good])
+    root = ET.fromstring(document)
+    runpy.run_path(str(Path(__file__).with_name("test_junit_schema.py")))["check"](root)
+    assert [suite.attrib["name"].rpartition(", ")[2] for suite in root] == ["seed 5", "seed 6"]
+    assert [suite.attrib["time"] for suite in root] == ["2.5", "2.5"]
+    totals = [root.attrib[name] for name in ("tests", "failures", "errors", "time")]
+    assert totals == ["5", "3", "0", "5.0"]
+    assert [suite.attrib["failures"] for suite in root] == ["3", "0"]
+    named = [(case.attrib["classname"], case.attrib["name"]) for case in root.iter("testcase")]
+    assert len(set(named)) == len(named), "a CI server would show only the first of two cases of the same name"
+
+
+def test_a_name_between_colons_is_no_emoji() -> None:
+    for console in (printed.out, printed.err):
+        with console.capture() as captured:
+            console.print(":bug:")
+        assert captured.get() == ":bug:\n"
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
