@@ -69,12 +69,17 @@ class MessageAction:
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a fault in a plan: its type, its default, and a line for the docs."""
+    """An option of a fault in a plan: its type, its default, and a line for the docs.
+
+    A text is one of `choices`, or matches all of `pattern`, which stands for `words`.
+    """
 
     kind: type[float] | type[int] | type[bool] | type[str]
     default: Scalar
     summary: str
     choices: tuple[Scalar, ...] = ()
+    pattern: str = ""
+    words: str = ""
 
 
 @dataclass(frozen=True)

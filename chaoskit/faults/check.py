@@ -1,5 +1,6 @@
 """Does a plan fit the faults and a scenario? Errors name the step, and its line where the plan came from a file."""
 
+import re
 from collections.abc import Mapping
 
 from chaoskit.faults.base import BROKER, Fault, Option
@@ -77,6 +78,8 @@ def _bad_value(value: Scalar, option: Option) -> str:
         return f"{value!r} is not a {option.kind.__name__}"
     if option.choices and value not in option.choices:
         return f"{value!r} is not one of {', '.join(map(str, option.choices))}"
+    if option.pattern and not re.fullmatch(option.pattern, str(value)):
+        return f"{value!r} is not one of {option.words}"
     if option.kind in (int, float) and float(value) < 0:
         return f"{value!r} is less than 0"
     return ""

@@ -61,7 +61,8 @@ def _step(fault: Fault) -> Schema:
 
 def _option(option: Option) -> Schema:
     choices = {"enum": list(option.choices)} if option.choices else {}
-    return {**_JSON_TYPES[option.kind], **choices, "description": option.summary, "default": option.default}
+    pattern = {"pattern": f"^{option.pattern}$"} if option.pattern else {}
+    return {**_JSON_TYPES[option.kind], **choices, **pattern, "description": option.summary, "default": option.default}
 
 
 def _triggers(kind: TriggerKind, fault: Fault) -> list[Schema]:

@@ -8,7 +8,7 @@ the control run is green. Where several faults were done, the one that touches t
 import re
 from collections.abc import Sequence
 
-from chaoskit.model.events import AnyEvent
+from chaoskit.model.events import AnyEvent, ProgramExited
 from chaoskit.model.exit_codes import ExitCode
 from chaoskit.model.run import Failed, Points, Report
 from chaoskit.model.verdict import Finding, Verdict
@@ -58,9 +58,11 @@ def _failed(report: Report, events: Sequence[AnyEvent], control: Sequence[AnyEve
     what = _lost(report.verdicts) or _reason(report, ExitCode.FAILURE)
     if told:
         return f"{what}: {all_of(told, _touching(told, about))}"
-    return (
-        f"{what}: {_done(report)}" if any(f.fired for f in report.faults) else f"{what}, though nothing had been hurt"
-    )
+    if any(f.fired for f in report.faults):
+        return f"{what}: {_done(report)}"
+    # A fault that came out as another one than was planned has not fired, and has killed all the same.
+    hurt = any(isinstance(e, ProgramExited) and e.hurt for e in events)
+    return f"{what}, though {'no planned fault fired' if hurt else 'nothing had been hurt'}"
 
 
 def _done(report: Report) -> str:

@@ -101,6 +101,18 @@ def test_an_error_names_line_and_field(old: str, new: str, line: int, field: str
     assert words in message
 
 
+@pytest.mark.parametrize("state", ["foo", "", "keep:", "min ", "dirs+", "1"])
+def test_a_state_that_no_power_loss_leaves_is_refused(state: str) -> None:
+    message = problem(f"steps:\n  - power-loss: worker-2\n    at: {{write: '*'}}\n    state: '{state}'\n")
+    assert message.startswith("plan.yaml, line 4, steps[0].state: ")
+    assert f"{state!r} is not one of min, dirs, dirs+half, dirs+all, or keep:PATH" in message
+
+
+@pytest.mark.parametrize("state", ["min", "dirs", "dirs+half", "dirs+all", "keep:a b/ü.csv"])
+def test_every_state_of_a_power_loss_is_read(state: str) -> None:
+    parse(f"steps: [{{power-loss: worker-2, at: {{write: '*'}}, state: '{state}'}}]")
+
+
 @pytest.mark.parametrize("text", ["", "steps: 3", "[]", "steps: [3]", "steps: [{kill: worker-2}]", "steps: {a: b}"])
 def test_what_is_no_plan_at_all_is_one_line(text: str) -> None:
     assert problem(text).startswith("plan.yaml, line 1")

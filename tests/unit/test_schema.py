@@ -186,6 +186,8 @@ def test_a_mistake_in_a_scenario_is_refused_by_schema_and_parser(old: str, new: 
         "duplicate: queue-1-2, at: {message: 0}",
         "short-write: worker-2, at: {fsync: x}",
         "pause: worker-2, at: {time_s: 1}, for_s: long",
+        "power-loss: worker-2, at: {write: x}, state: foo",
+        "power-loss: worker-2, at: {write: x}, state: 'keep:'",
     ],
 )
 def test_a_mistake_in_a_plan_is_refused_by_schema_and_parser(step: str) -> None:

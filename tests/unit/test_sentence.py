@@ -245,6 +245,11 @@ def test_ids_that_are_only_counted_are_counted() -> None:
     assert told == "2 of 3 results did not come, though nothing had been hurt"
 
 
+def test_where_something_died_of_a_fault_that_did_not_count_nobody_says_that_nothing_was_hurt() -> None:
+    hurt = Journal().add(ProgramExited, W2, 0, -9, True).events
+    assert said(report(MISSING, None), hurt).endswith(", though no planned fault fired")
+
+
 def test_a_red_control_run_is_the_whole_story() -> None:
     finding = Finding("control", ExitCode.FAILURE, "the control run is not green")
     told = said(report(MISSING, None, findings=(finding,)), Journal().events)
