@@ -9,7 +9,7 @@ import typer
 
 from chaoskit.cli import completing
 from chaoskit.cli.main import app
-from chaoskit.cli.output import out, show_report, write_reports
+from chaoskit.cli.output import Targets, final_code, out, show_report
 from chaoskit.cli.run import Json, Junit, ReportDir, Summary
 from chaoskit.model import run as runs
 from chaoskit.model.errors import UsageError
@@ -47,8 +47,7 @@ def report(
     except (msgspec.DecodeError, ValueError) as e:
         raise UsageError(f"{path} is no report of chaoskit: {e}") from None
     _draw(run_dir, saved)
-    _show(saved, as_json, junit, summary, report_dir)
-    return 0
+    return final_code(0, _show(saved, as_json, Targets(junit, summary, report_dir)))
 
 
 @app.command()
@@ -72,8 +71,7 @@ def judge(
         raise UsageError(f"{run_dir} is an exploration, judged while it was made: `chaoskit report {run_dir}` draws it")
     made = assess.assess(directory)
     drawing.save(directory, made)
-    _show(made, as_json, junit, summary, report_dir)
-    return made.exit_code
+    return final_code(made.exit_code, _show(made, as_json, Targets(junit, summary, report_dir)))
 
 
 def _draw(run_dir: Path, saved: Report) -> None:
@@ -85,9 +83,10 @@ def _draw(run_dir: Path, saved: Report) -> None:
         drawing.draw(RunDir(run_dir.resolve()), saved)
 
 
-def _show(made: Report, as_json: bool, junit: Path | None, summary: Path | None, report_dir: Path | None) -> None:
+def _show(made: Report, as_json: bool, targets: Targets) -> bool:
+    """Show it, and write the files that were asked for. Whether all of them were written."""
     if as_json:
         typer.echo(made.as_json(), nl=False)
     else:
         show_report(made, out)
-    write_reports(made, junit, summary, report_dir)
+    return targets.write(made)

@@ -47,7 +47,7 @@ def title(number: int, report: Report) -> str:
 def section(report: Report) -> str:
     """The tables that the command line prints, and where everything is."""
     text = io.StringIO()
-    console = Console(file=text, width=_WIDTH, color_system=None, highlight=False, soft_wrap=True)
+    console = Console(file=text, width=_WIDTH, color_system=None, highlight=False, soft_wrap=True, emoji=False)
     console.print(terminal.render(report))
     console.print(terminal.headline(report))
     return text.getvalue() + f"again: {report.replay}\n"
