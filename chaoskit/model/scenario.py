@@ -179,7 +179,7 @@ def parse(source: Source, folder: Path) -> Scenario:
     if isinstance(programs, dict):
         for name, program in programs.items():
             source.convert(program, Program, ("programs", str(name)))
-    scenario = source.convert({**data, "folder": str(folder)}, Scenario)
+    scenario = source.convert({**data, "folder": str(folder)}, Scenario, own=("folder",))
     scenario = _completed(scenario, source)
     _check(scenario, source)
     return scenario

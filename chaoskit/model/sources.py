@@ -4,13 +4,14 @@ Loading is safe: no tag makes an object. A key that stands twice is an error, si
 """
 
 import re
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import yaml
+from msgspec import inspect
 
 from chaoskit.model.errors import UsageError
 
@@ -21,6 +22,7 @@ _LARGEST_DOCUMENT = 100_000
 _DEEPEST = 50
 _LARGEST_NUMBER = 2**63
 _UNKNOWN_FIELD = re.compile("unknown field `([^`]*)`")
+_LIST_WANTED = "a list of words, such as [python, worker.py]"
 _NO_CHARACTER = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -70,8 +72,8 @@ class Source:
             text += f"[{part}]" if isinstance(part, int) else f".{part}"
         return f", {text.lstrip('.')}" if text else ""
 
-    def convert(self, value: Any, kind: type[T], where: Where = ()) -> T:
-        """`value` as a `kind`, or a UsageError that names the field."""
+    def convert(self, value: Any, kind: type[T], where: Where = (), own: Collection[str] = ()) -> T:
+        """`value` as a `kind`, or a UsageError that names the field; fields that are our `own` are not offered."""
         try:
             return msgspec.convert(value, kind)
         except msgspec.ValidationError as e:
@@ -79,10 +81,29 @@ class Source:
             plain = path.rstrip("`").replace("key in ", "").replace("[...]", "").lstrip("$")
             inner = tuple(p for p in plain.split(".") if p)
             if unknown := _UNKNOWN_FIELD.search(problem):
+                known = [name for name in _fields(inspect.type_info(kind), inner) if name not in own]
+                problem += f" (known: {', '.join(known)})" if known else ""
                 inner = (*inner, unknown[1])
+            if problem == "Expected `array`, got `str`":
+                problem = _LIST_WANTED if inner[-1:] == ("command",) else "a list, such as [one, another]"
             if problem.endswith("got `null`"):
                 problem = f"has no value: fill it in ({problem[:1].lower()}{problem[1:]})"
             raise self.error(problem[:1].lower() + problem[1:], (*where, *inner)) from None
+
+
+def _fields(info: inspect.Type, where: Where) -> list[str]:
+    """The fields that there are at `where` in a type; keys of mappings and positions in lists are no part of `where`."""
+    if isinstance(info, inspect.UnionType):
+        return [name for kind in info.types for name in _fields(kind, where)]
+    if isinstance(info, inspect.DictType):
+        return _fields(info.value_type, where)
+    if isinstance(info, inspect.VarTupleType | inspect.ListType):
+        return _fields(info.item_type, where)
+    if not isinstance(info, inspect.StructType):
+        return []
+    if not where:
+        return [field.encode_name for field in info.fields]
+    return [name for field in info.fields if field.encode_name == where[0] for name in _fields(field.type, where[1:])]
 
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:
