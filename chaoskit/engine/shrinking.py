@@ -46,10 +46,13 @@ def shrink(failing: RunDir, budget_s: float, say: Callable[[Plan], None]) -> Shr
     Raises UsageError when the run did not fail, or does not fail any more.
     """
     request = replay_request(failing)
+    code = judge(assess.events_of(failing)).code
+    if code is ExitCode.OK:
+        raise UsageError(f"{failing} passed: only a run with a FAILURE or a missing verdict can be shrunk")
+    if code is not ExitCode.FAILURE:
+        raise UsageError(f"{failing} did not fail: only a run with a FAILURE or a missing verdict can be shrunk")
     if request.plan is None or not request.plan.steps:
         raise UsageError(f"{failing} has no faults to shrink: it fails without any")
-    if judge(assess.events_of(failing)).code is not ExitCode.FAILURE:
-        raise UsageError(f"{failing} did not fail: only a run with a FAILURE or a missing verdict can be shrunk")
     run_dir = rundir.create(f"shrink-{request.scenario.name}", request.seed, datetime.now(UTC))
     try:
         return asyncio.run(_search(request, run_dir, budget_s, say))

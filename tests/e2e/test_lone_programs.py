@@ -79,6 +79,13 @@ def test_a_byte_beyond_the_end_of_a_write_never_fires_and_says_why(
         assert "that write has only 15 bytes" in ran.report.faults[0].note
 
 
+def test_a_run_that_passed_is_not_shrunk_and_is_said_to_have_passed(run: Any, chaoskit: Any, tmp_path: Path) -> None:
+    ran = run(lone(tmp_path / "lines"))
+    done = chaoskit("shrink", str(ran.path))
+    assert done.code == 2 and f"{ran.path.name} passed: only a run with" in done.err, done.text
+    assert "fails without any" not in done.text
+
+
 def test_a_torn_write_is_found_shown_replayed_and_shrunk(chaoskit: Any, tmp_path: Path) -> None:
     folder = lone(tmp_path / "lines")
     done = chaoskit("explore", folder, "--faults", "kill", "--only", "inside*#2*", "--json")
