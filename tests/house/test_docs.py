@@ -9,13 +9,18 @@ import pytest
 import typer.main
 import yaml
 
+from chaoskit import bundled
 from chaoskit.cli import main as cli
-from chaoskit.faults import TABLE
+from chaoskit.faults import TABLE, check_plan
+from chaoskit.model import plan as plans
 from chaoskit.model import scenario as scenarios
-from chaoskit.model.triggers import OPERATIONS
+from chaoskit.model import sources
+from chaoskit.model.run import Report
+from chaoskit.model.triggers import OPERATIONS, AtCall, AtIntervals, AtLog, AtMessage
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 CRASH_MODEL = (ROOT / "docs" / "crash-model.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SCENARIOS = [
@@ -123,3 +128,18 @@ def test_every_help_page_has_an_example() -> None:
         c.name for c in cli.app.registered_commands if c.callback and "chaoskit" not in (c.callback.__doc__ or "")
     ]
     assert without == []
+
+
+def test_the_plan_of_the_reference_is_one_and_has_what_it_is_to_show() -> None:
+    (text,) = re.findall(r"^```yaml\n(seed: .*?)^```$", REFERENCE, re.M | re.S)
+    source = sources.parse(text, "plan.yaml")
+    plan = plans.parse(source, frozenset(TABLE))
+    check_plan(plan, bundled.find("stateful-durable"), TABLE, source)
+    assert {"restart", "state", "for_s", "copies", "late"} <= {name for step in plan.steps for name in step.options}
+    assert all(kind in map(type, (step.at for step in plan.steps)) for kind in (AtCall, AtLog, AtMessage, AtIntervals))
+
+
+def test_every_field_of_report_json_is_in_the_reference() -> None:
+    rows = REFERENCE.split("## report.json")[1]
+    first_cells = " ".join(line.split("|")[1] for line in rows.splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"`([a-z_]+)`", first_cells)) == set(Report.__struct_fields__)
