@@ -23,7 +23,9 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.FAILURE: "a FAILURE, a missing or a contradicting verdict",
     ExitCode.USAGE: "usage, a bad scenario or a bad plan",
     ExitCode.ENVIRONMENT: "the environment: no Docker, a port taken, the broker lost without being hurt",
-    ExitCode.INCONCLUSIVE: "inconclusive: a planned fault never fired, nothing ran, or a check of chaoskit's own crashed",
+    ExitCode.INCONCLUSIVE: (
+        "inconclusive: a planned fault never fired, nothing ran, or a check of chaoskit's own crashed"
+    ),
     ExitCode.INTERRUPTED: "interrupted",
 }
 

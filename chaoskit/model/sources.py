@@ -92,7 +92,7 @@ class Source:
 
 
 def _fields(info: inspect.Type, where: Where) -> list[str]:
-    """The fields that there are at `where` in a type; keys of mappings and positions in lists are no part of `where`."""
+    """The fields that there are at `where` in a type; keys of mappings and positions in lists are no part of that."""
     if isinstance(info, inspect.UnionType):
         return [name for kind in info.types for name in _fields(kind, where)]
     if isinstance(info, inspect.DictType):

@@ -69,8 +69,15 @@ def test_a_position_is_turned_into_bytes(byte: int | str | None, size: int, expe
 
 @pytest.mark.parametrize(
     ("action", "byte", "fires"),
-    [("kill", 9, True), ("kill", 10, True), ("kill", 11, False), ("kill", "last", True)]
-    + [("short", 9, True), ("short", 10, False), ("short", "middle", True)],
+    [
+        ("kill", 9, True),
+        ("kill", 10, True),
+        ("kill", 11, False),
+        ("kill", "last", True),
+        ("short", 9, True),
+        ("short", 10, False),
+        ("short", "middle", True),
+    ],
 )
 def test_a_byte_beyond_the_end_of_a_write_is_no_place(action: str, byte: int | str, fires: bool) -> None:
     rule = Rule("r", op="write", when="inside", byte=byte, action=action)
