@@ -18,6 +18,7 @@ _SETTLE_S = 0.015
 _CONFIRM_S = 0.15
 _RETRY_S = 0.25
 _ANSWER_S = 5.0
+_LOOKS, _LOOK_AGAIN_S = 6, 0.2
 
 
 class Depths:
@@ -119,7 +120,12 @@ class Depths:
 
     async def left(self) -> dict[str, int] | None:
         """How many messages each queue holds that is still there, also of a broker that was away; None: no answer."""
-        depths = await self.ask(self._depths)
+        for _ in range(_LOOKS):
+            depths = await self.ask(self._depths)
+            if depths is None or depths.keys() >= self._queues:
+                break
+            # A broker that has just been started finds its queues one by one.
+            await asyncio.sleep(_LOOK_AGAIN_S)
         return None if depths is None else {queue: depth[0] + depth[1] for queue, depth in depths.items()}
 
     async def forget(self) -> None:

@@ -65,6 +65,8 @@ def _lines(program: str, at: AtLog, events: Sequence[AnyEvent]) -> str:
     lines = [e.text for e in events if isinstance(e, LogLine) and e.program == program]
     pattern = compile_pattern(at.pattern)
     count = sum(1 for line in lines if pattern.search(line))
+    if count >= at.nth:
+        return "the line came, and what was to be hurt was not there to be hurt, or was hurt already"
     if count:
         return f"{count} lines of {program} match, not {at.nth}"
     if not lines:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from chaoskit import journal
 from chaoskit.checks import judge
 from chaoskit.engine import assess, drawing, rundir, wiring
@@ -148,7 +150,7 @@ def _draw(request: Request, control: Sequence[AnyEvent]) -> Plan:
         request.duplicates,
         each=request.each or request.scenario.restart == "none",
     )
-    return Plan(drawn.seed, (*drawn.steps, *request.recurring))
+    return msgspec.structs.replace(drawn, steps=(*drawn.steps, *request.recurring))
 
 
 def _saved(run_dir: RunDir, report: Report) -> Report:

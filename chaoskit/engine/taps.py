@@ -50,7 +50,8 @@ class Liaison:
     def orders(self, program: str) -> list[tap.Order]:
         """What the program's next life is to meet."""
         steps = [(i, step) for i, step in self._executor.call_steps() if step.target == program]
-        return [_order(i, step) for i, step in steps if i in self._executor.outstanding]
+        drawn = self._executor.plan.drawn
+        return [_order(i, step, drawn) for i, step in steps if i in self._executor.outstanding]
 
     def power_was_cut(self, program: str) -> bool:
         """Whether the last life ended with a power loss, so that the station has to `lose`; asked once a restart."""
@@ -173,7 +174,7 @@ def call_action(step: Step) -> CallAction:
     return on_call(step)
 
 
-def _order(index: int, step: Step) -> tap.Order:
+def _order(index: int, step: Step, drawn: bool) -> tap.Order:
     at, action = step.at, call_action(step)
     assert isinstance(at, AtCall)
     rule = tap.Rule(
@@ -187,5 +188,6 @@ def _order(index: int, step: Step) -> tap.Order:
         action=action.kind,
         errno=action.errno,
         times=None if action.for_s else 1,
+        clamps=drawn,
     )
     return tap.Order(rule, action.power_loss)

@@ -30,10 +30,15 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """All steps of a run. The seed is the one they were drawn from (or 0 for a plan written by hand)."""
+    """All steps of a run. The seed is the one they were drawn from (or 0 for a plan written by hand).
+
+    `drawn`: its bytes were chosen from the writes of a control run. A write that is shorter this time is hurt at its
+    end; in a plan from a file such a byte is not there, and the step does not fire.
+    """
 
     seed: int
     steps: tuple[Step, ...] = ()
+    drawn: bool = False
 
 
 def load(path: Path, faults: "frozenset[str]") -> tuple[Plan, Source]:

@@ -39,7 +39,8 @@ def draw(
     messages = [e for e in events if isinstance(e, Message)]
     # Each kind of fault has a generator of its own, so that asking for duplicates does not move the kills.
     kill_steps = _kills(Random(f"{seed} kills"), calls, messages, targets, _shares(targets, kills, each))
-    return Plan(seed, (*kill_steps, *_duplicates(Random(f"{seed} duplicates"), messages, targets, duplicates)))
+    steps = (*kill_steps, *_duplicates(Random(f"{seed} duplicates"), messages, targets, duplicates))
+    return Plan(seed, steps, drawn=True)
 
 
 # How many kills go to which programs.

@@ -140,7 +140,7 @@ def at_place(place: Place, faults: Sequence[str], prior: Sequence[Step] = (), de
     for fault in faults:
         for position, steps in _variants(place, fault):
             ident = " + ".join(map(str, (*prior, *steps)))
-            plan = Plan(0, (*prior, *steps))
+            plan = Plan(0, (*prior, *steps), drawn=True)
             point = f"{fault} {position} {place.name}"
             yield Experiment(ident, plan, fault, place.op, place.path, place.name, point, depth)
 

@@ -24,8 +24,9 @@ class Rule:
     `op` "change" is any operation but a send. `path` is relative to the watched root (the root itself is ".", a send
     has the path "broker"), literally or as a pattern of `fnmatch` (`*` also crosses "/"). `nth` counts, from 1, the
     calls of one life that match operation and path. `byte`, for `inside` and for `short`, is a number of bytes or
-    "first", "middle", "last" (1, n // 2, n - 1 of n); a call with fewer bytes than the number is not hurt. `life` None
-    means any life. `times` None means this and every later match until `Supervisor.heal`.
+    "first", "middle", "last" (1, n // 2, n - 1 of n); a call with fewer bytes than the number is not hurt, unless the
+    rule `clamps`: then it is hurt at its end. `life` None means any life. `times` None means this and every later match
+    until `Supervisor.heal`.
     Raises ValueError, in one line, when the parts do not fit together.
     """
 
@@ -39,6 +40,7 @@ class Rule:
     action: str = "kill"
     errno: str | None = None
     times: int | None = 1
+    clamps: bool = False
 
     def __post_init__(self) -> None:
         for complaint in _complaints(self):
@@ -51,14 +53,14 @@ class Rule:
 
     def fits(self, size: int) -> bool:
         """Whether a call of `size` bytes has the rule's place; one that is to be short has to lose some."""
-        if not isinstance(self.byte, int):
+        if self.clamps or not isinstance(self.byte, int):
             return True
         return self.byte < size if self.action == "short" else self.byte <= size
 
     def written_bytes(self, size: int) -> int:
         """How many of a call's `size` bytes are let through."""
         if isinstance(self.byte, int):
-            return self.byte
+            return min(self.byte, size)
         return {"first": min(1, size), "last": max(size - 1, 0)}.get(self.byte or "middle", size // 2)
 
     def to_json(self) -> dict[str, Any]:

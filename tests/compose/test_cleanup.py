@@ -228,7 +228,7 @@ def check_killed(client: docker.DockerClient, chaoskit: Chaoskit, foreign: Forei
 
 
 def test_what_kill_nine_left_is_found_and_nothing_else_is_touched(
-    client: docker.DockerClient, chaoskit: Chaoskit, foreign: Foreign
+    client: docker.DockerClient, chaoskit: Chaoskit, foreign: Foreign, orphans: None
 ) -> None:
     check_killed(client, chaoskit, foreign, 2, seed=4)
 
@@ -236,14 +236,14 @@ def test_what_kill_nine_left_is_found_and_nothing_else_is_touched(
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_what_fifteen_kills_left_is_found_and_nothing_else_is_touched(
-    client: docker.DockerClient, chaoskit: Chaoskit, foreign: Foreign
+    client: docker.DockerClient, chaoskit: Chaoskit, foreign: Foreign, orphans: None
 ) -> None:
     check_killed(client, chaoskit, foreign, SOAK_MOMENTS // 2, seed=5)
 
 
 @pytest.mark.parametrize("after_s", [2.5, pytest.param(5.0, marks=pytest.mark.soak)])
 def test_clean_removes_what_a_killed_chaoskit_left(
-    client: docker.DockerClient, chaoskit: Chaoskit, foreign: Foreign, after_s: float
+    client: docker.DockerClient, chaoskit: Chaoskit, foreign: Foreign, after_s: float, orphans: None
 ) -> None:
     """At once: a Compose that goes on by itself is ended first, so that nothing comes after it."""
     before = things(client)

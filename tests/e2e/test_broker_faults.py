@@ -184,7 +184,9 @@ def test_a_life_that_begins_without_a_network_finds_no_broker_until_it_is_back(r
 def test_two_disconnects_that_overlap_are_one(run: Any) -> None:
     step = "{disconnect: worker-2, at: {log: Processing chunk 1 for client CLI1}, for_s: 0.3}"
     ran = run("stateful", plan=plan(step, step), control=False)
-    assert ran.report.exit_code == 0, ran.report
+    assert ran.report.exit_code == 4, ran.report
+    assert [fault.fired for fault in ran.report.faults] == [True, False]
+    assert "was not there to be hurt, or was hurt already" in ran.report.faults[1].note
     assert len([event for event in ran.events if isinstance(event, NetworkState)]) == 2
 
 

@@ -68,7 +68,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Directory]:
+def here(tmp_path: Path, orphans: None) -> Iterator[Directory]:
     directory = Directory(tmp_path)
     yield directory
     directory.run("down")

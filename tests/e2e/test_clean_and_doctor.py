@@ -33,7 +33,7 @@ programs: {only: {command: [python, program.py]}}
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Path]:
+def directory(tmp_path: Path, orphans: None) -> Iterator[Path]:
     (tmp_path / "program.py").write_text(ESCAPES)
     (tmp_path / "scenario.yaml").write_text(SCENARIO)
     yield tmp_path

@@ -84,6 +84,12 @@ def test_a_byte_beyond_the_end_of_a_write_is_no_place(action: str, byte: int | s
     assert (Arming([rule], life=0).due("write", "a", 10) is rule) == fires
 
 
+def test_a_rule_that_clamps_hurts_a_shorter_write_at_its_end() -> None:
+    rule = Rule("r", op="write", when="inside", byte=11, clamps=True)
+    assert Arming([rule], life=0).due("write", "a", 10) is rule
+    assert rule.written_bytes(10) == 10
+
+
 def test_two_rules_at_one_call_fire_one_after_the_other() -> None:
     first = Rule("first", op="write", path="a", nth=2, action="errno", errno="EIO")
     second = Rule("second", op="write", path="*", nth=2)

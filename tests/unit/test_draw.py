@@ -174,7 +174,7 @@ def test_without_a_tap_kills_fall_on_messages_of_the_target() -> None:
 
 
 def test_nothing_asked_for_is_an_empty_plan() -> None:
-    assert draw(9, [], ["worker"], 0, 0) == Plan(9)
+    assert draw(9, [], ["worker"], 0, 0) == Plan(9, drawn=True)
 
 
 def unequal() -> list[AnyEvent]:
