@@ -360,6 +360,7 @@ def long_report(events: list[AnyEvent]) -> Report:
     return Report("0", "long", "local", 1, {}, "fail", 1, "now", 1.0, (), (record,), {}, "again", "x", sentence="long")
 
 
+@pytest.mark.soak
 def test_ten_thousand_events_open_and_answer_keys(opened: Open, tmp_path: Path) -> None:
     events = long_journal(10_000)
     path = tmp_path / "report.html"

@@ -94,6 +94,7 @@ def waits_for_the_engine(found: dict[str, Any]) -> bool:
     return found["state"] in ("up", "dead") and found["exit_code"] is not None and int(found["life"]) >= 5
 
 
+@pytest.mark.soak
 def test_what_the_engine_starts_again_stays_dead_when_it_is_killed_by_hand(
     client: docker.DockerClient, by_hand: Chaoskit, orders: str
 ) -> None:

@@ -37,6 +37,7 @@ def test_stateful_survives_three_exact_kills_which_fall_at_the_same_points_on_th
     assert here.points == done.points, "the plan found on Compose fell elsewhere on this machine"
 
 
+@pytest.mark.soak
 def test_partition_writes_survives_five_exact_kills_and_three_copies(chaoskit: Chaoskit) -> None:
     arguments = WANTED["partition-writes"]
     done = chaoskit.green("run", "partition-writes", *arguments, "--runtime", "compose", "--seed", "1")
@@ -86,6 +87,7 @@ def test_a_planted_bug_is_red_with_the_same_plan_on_both(chaoskit: Chaoskit) -> 
     assert outcomes["compose"][0] == {"CLI1": "MISSING", "CLI2": "SUCCESS"}
 
 
+@pytest.mark.soak
 def test_runs_at_the_same_time_do_not_disturb_each_other(chaoskit: Chaoskit) -> None:
     directories = [chaoskit.directory / name for name in ("one", "two")]
     for directory in directories:

@@ -246,7 +246,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "no repair of the tail",
+        pytest.param("no repair of the tail", marks=pytest.mark.soak),
         "no directory fsync",
         "no cut after a failed append",
         # Found late, and by the exploration of the whole pipeline as well.

@@ -115,7 +115,9 @@ def test_nothing_to_explore_is_not_green(chaoskit: Any) -> None:
     assert done.code == 4, done.text
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak), signal.SIGKILL]
+)
 def test_an_exploration_that_is_cut_off_leaves_nothing_and_goes_on(
     chaoskit: Any, empty: Path, alive: Callable[[Path], list[int]], until: Callable[..., bool], number: signal.Signals
 ) -> None:

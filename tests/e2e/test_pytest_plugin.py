@@ -235,6 +235,7 @@ def seeds(pytester: pytest.Pytester, *arguments: str) -> set[str]:
     return found
 
 
+@pytest.mark.soak
 def test_the_seed_of_the_header_draws_the_same_faults_again_also_under_xdist(pytester: pytest.Pytester) -> None:
     first = seeds(pytester, "-n2", "--chaos-seed=7")
     assert len({line.split()[1] for line in first}) == 2, "each test has its own"
@@ -248,7 +249,12 @@ def test_the_header_has_a_seed_and_a_bad_one_is_refused(pytester: pytest.Pyteste
 
 
 @pytest.mark.parametrize(
-    ("number", "workers"), [(signal.SIGINT, 0), (signal.SIGKILL, 0), (signal.SIGINT, 1)], ids=["int", "kill", "xdist"]
+    ("number", "workers"),
+    [
+        pytest.param(signal.SIGINT, 0, id="int"),
+        pytest.param(signal.SIGKILL, 0, id="kill"),
+        pytest.param(signal.SIGINT, 1, id="xdist", marks=pytest.mark.soak),
+    ],
 )
 def test_an_interrupted_session_leaves_no_process(
     pytester: pytest.Pytester, number: signal.Signals, workers: int
