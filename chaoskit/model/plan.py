@@ -1,4 +1,4 @@
-"""The plan: every step of a run, as data. plan.yaml is its file form, `parse` and `dump` are inverse.
+"""The plan: every step of a run, as data. plan.yaml is its file form: `parse` reads what `dump` writes, as by hand.
 
 Whether a fault of that name exists, and takes that trigger and those options, is the faults table's to say: this
 module knows only the shape.

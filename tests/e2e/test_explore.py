@@ -75,6 +75,7 @@ def test_dry_run_counts_and_runs_no_experiment(chaoskit: Any, empty: Path) -> No
     assert not (empty / ".chaoskit" / "latest").is_symlink()
 
 
+@pytest.mark.soak
 def test_an_exploration_goes_on_after_a_dry_run(chaoskit: Any, empty: Path) -> None:
     arguments = ("explore", "json-file", "--faults", "kill")
     first = chaoskit(*arguments, "--max-failures", "1", "--jobs", "1", "--json")
