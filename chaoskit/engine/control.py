@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from chaoskit.engine.holding import is_held
 from chaoskit.model.errors import ChaoskitError, EnvironmentProblem
 from chaoskit.model.exit_codes import ExitCode
 
@@ -130,21 +131,7 @@ def _is_mine(directory: Path) -> bool:
 def stale_directories() -> list[Path]:
     """Socket directories of this user whose chaoskit is dead."""
     found = (path for base in bases() for path in base.glob(f"{PREFIX}*"))
-    return [path for path in found if path.is_dir() and not path.is_symlink() and _is_mine(path) and not _held(path)]
-
-
-def _held(directory: Path) -> bool:
-    try:
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    return [path for path in found if path.is_dir() and not path.is_symlink() and _is_mine(path) and not is_held(path)]
 
 
 def remove_directory(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who works in a run directory holds it, so that nobody removes it meanwhile. A dead process holds nothing."""
+"""Who works in a directory holds it by a lock, so that nobody removes it meanwhile. A dead process holds nothing."""
 
 import contextlib
 import fcntl
@@ -20,11 +20,11 @@ def held(directory: Path) -> Iterator[None]:
 
 
 def is_held(directory: Path) -> bool:
-    """Whether somebody holds it; what is no directory, or a link to one, nobody does."""
+    """Whether somebody holds it, in whatever way; what cannot be opened, or is a link, may be somebody's."""
     try:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
-        return False
+        return True
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -187,7 +187,8 @@ def check_idle() -> None:
             raise UsageError(f"a run of this directory is still going on ({process.program}, pid {process.pid})")
     for name in run_names():
         # Programs in containers are no processes of this machine, and between two lives there are none.
-        if is_held(rundir.home() / "runs" / name):
+        run = rundir.home() / "runs" / name
+        if run.is_dir() and not run.is_symlink() and is_held(run):
             raise UsageError(f"a run of this directory is still going on ({name})")
 
 
