@@ -69,9 +69,13 @@ class Targets:
 
     def write(self, report: Report) -> bool:
         """Write them at the end of a run, and say what cannot be written. Whether everything was."""
-        alone = ((self.junit, None, None), (None, self.summary, None), (None, None, self.report_dir))
+        writers: list[tuple[Path | None, Callable[[Path], None]]] = [
+            (self.junit, lambda path: _write(path, junit.render(report))),
+            (self.summary, lambda path: _append(path, markdown.render(report))),
+            (self.report_dir, lambda path: _copy_run(Path(report.run_dir), path, report)),
+        ]
         # Each by itself: one that cannot be written does not keep the others from it.
-        written = [_attempt(partial(write_reports, report, *files)) for files in alone]
+        written = [_attempt(partial(write, path)) for path, write in writers if path]
         return all(written)
 
     def write_junit(self, reports: Sequence[Report]) -> bool:
@@ -116,16 +120,6 @@ def _check_folder(path: Path) -> None:
         tempfile.TemporaryFile(dir=path).close()
     except OSError as e:
         raise UsageError(f"{path}: the report cannot be copied: {e.strerror or e}") from None
-
-
-def write_reports(report: Report, junit_file: Path | None, summary: Path | None, report_dir: Path | None) -> None:
-    """Write the files that were asked for. Raises UsageError when one cannot be written."""
-    if junit_file:
-        _write(junit_file, junit.render(report))
-    if summary:
-        _append(summary, markdown.render(report))
-    if report_dir:
-        _copy_run(Path(report.run_dir), report_dir, report)
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 
-from chaoskit.agent.messages import MessageStep, MessageSteps
+import pytest
+
+from chaoskit.agent.messages import First, MessageStep, MessageSteps
 from chaoskit.agent.process import Process, listener
 from chaoskit.agent.reaching import answers
 from chaoskit.broker import EmbeddedBroker
@@ -71,11 +73,16 @@ def test_an_open_port_alone_is_no_answer() -> None:
     assert asyncio.run(ask()) == [True, False, True, False, False]
 
 
-def test_a_step_on_the_broker_waits_for_a_broker_that_is_up() -> None:
-    up = False
-    step = MessageStep(0, "published", "q", 1, "broker", first="kill-broker")
-    steps = MessageSteps([step], lambda program: False, lambda step: up)
-    first, second = (Seen("published", "test-runner", "q", nth) for nth in (1, 2))
-    assert steps.decide(first).due == ()
-    up = True
-    assert steps.decide(second).due == (step,)
+@pytest.mark.parametrize(
+    ("first", "target", "alive"),
+    [("kill-broker", "broker", False), ("cut", "worker", True)],
+    ids=["broker", "connection"],
+)
+def test_a_step_waits_for_a_broker_that_is_up_or_a_connection(first: First, target: str, alive: bool) -> None:
+    there = False
+    step = MessageStep(0, "published", "q", 1, target, first=first)
+    steps = MessageSteps([step], lambda program: alive, lambda step: there)
+    one, two = (Seen("published", "test-runner", "q", nth) for nth in (1, 2))
+    assert steps.decide(one).due == ()
+    there = True
+    assert steps.decide(two).due == (step,)

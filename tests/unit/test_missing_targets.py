@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from chaoskit.agent.messages import MessageStep, MessageSteps
 from chaoskit.engine.brokerless import NoConnections
 from chaoskit.engine.executor import Executor
 from chaoskit.engine.pipeline import Pipeline
@@ -13,7 +12,6 @@ from chaoskit.model.events import AnyEvent, FaultFailed, FaultFired
 from chaoskit.model.plan import Plan, Step
 from chaoskit.model.scenario import Program, Scenario, Verifier
 from chaoskit.model.triggers import AtTime
-from chaoskit.proxy import Seen
 
 from .test_pipeline_restarts import _Containers
 
@@ -59,13 +57,3 @@ def reason(fault: str, connected: bool, cut_off: bool) -> str:
 )
 def test_what_is_not_there_is_not_hurt(fault: str, connected: bool, cut_off: bool, said: str) -> None:
     assert reason(fault, connected, cut_off) == said
-
-
-def test_a_cut_at_a_message_waits_for_one_at_which_there_is_a_connection() -> None:
-    connected = False
-    step = MessageStep(0, "published", "q", 1, "worker", first="cut")
-    steps = MessageSteps([step], lambda program: True, lambda step: connected)
-    first, second = (Seen("published", "runner", "q", nth) for nth in (1, 2))
-    assert steps.decide(first).due == ()
-    connected = True
-    assert steps.decide(second).due == (step,)
